@@ -1,0 +1,119 @@
+package acdtest
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"trunkline/routerd/acd"
+)
+
+// history checks the promises that show in the facts: one CDR per call, and
+// first come first served.
+func (f *FarEnd) history() error {
+	facts := f.M.FactsAfter(f.seen, 0)
+	f.seen = f.index
+	for _, fact := range facts {
+		switch fact.Kind {
+		case acd.FactCallEnded:
+			f.ended[fact.Call]++
+			if f.ended[fact.Call] > 1 {
+				return fmt.Errorf("call %s has two CDRs", fact.Call)
+			}
+		case acd.FactOfferMade:
+			if err := f.firstInLine(fact); err != nil {
+				return err
+			}
+		case acd.FactCallQueued:
+			ticket, err := strconv.ParseUint(fact.Attr("ticket"), 10, 64)
+			if err != nil || ticket <= f.tickets[""] {
+				return fmt.Errorf("call %s has ticket %q after %d", fact.Call, fact.Attr("ticket"), f.tickets[""])
+			}
+			f.tickets[""] = ticket
+		}
+	}
+	return nil
+}
+
+// firstInLine: no call with an earlier ticket waits in the queue without an
+// offer after a later one got one. What was offered in the same step is not
+// waiting any more; a call that lost its offer in the same step was put back
+// before anything was offered.
+func (f *FarEnd) firstInLine(offer acd.Fact) error {
+	c, ok := f.M.Call(offer.Call)
+	if !ok {
+		return nil
+	}
+	for _, other := range f.M.Calls() {
+		if other.State == acd.CallWaiting && other.AgentLeg == "" && other.Queue == c.Queue && other.Ticket < c.Ticket {
+			return fmt.Errorf("call %s with ticket %d was offered before %s with %d", c.ID, c.Ticket, other.ID, other.Ticket)
+		}
+	}
+	return nil
+}
+
+// drain heals the cluster and lets everything end. A conversation whose BYE was
+// lost has no timer here (the SIP session timer is its owner's), so it is
+// reported expired.
+func (f *FarEnd) drain() error {
+	f.Quiet = true
+	for _, n := range f.M.Nodes() {
+		if !n.Alive {
+			if err := f.propose("start", acd.NodeStarted{Node: n.ID}); err != nil {
+				return err
+			}
+		}
+	}
+	until := f.M.Now().Add(10 * time.Minute)
+	for f.M.Now() < until && f.M.OpenCalls() > 0 {
+		if err := f.next(); err != nil {
+			return err
+		}
+		for _, c := range f.M.Calls() {
+			if len(f.queue) > 0 || c.State != acd.CallTalking {
+				continue
+			}
+			on := acd.OnCall{Call: c.ID, Epoch: c.Epoch}
+			if err := f.propose("expired", acd.LegEnded{OnCall: on, Leg: acd.CallerLeg, Cause: "expired"}); err != nil {
+				return err
+			}
+		}
+	}
+	until = f.M.Now().Add(time.Minute) // wrap-up, watchdogs
+	for f.M.Now() < until {
+		if err := f.next(); err != nil {
+			return err
+		}
+	}
+	return f.Settled()
+}
+
+// Settled fails unless everything has come to its end: no call is open, no
+// agent is held, and every call that arrived has one CDR.
+func (f *FarEnd) Settled() error {
+	if calls := f.M.Calls(); len(calls) > 0 {
+		return fmt.Errorf("%d calls never ended, first %s", len(calls), printCall(calls[0]))
+	}
+	for _, a := range f.M.Agents() {
+		if a.State != acd.Idle || a.Draining != 0 {
+			return fmt.Errorf("stuck: %s", printAgent(a))
+		}
+	}
+	for _, h := range f.M.MediaHosts() {
+		if h.Calls != 0 {
+			return fmt.Errorf("media address %s still counts %d calls", h.Address, h.Calls)
+		}
+	}
+	accepted := make(map[acd.CallID]bool)
+	for _, fact := range f.M.FactsAfter(0, 0) {
+		if fact.Kind == acd.FactCallArrived {
+			accepted[fact.Call] = true
+		}
+	}
+	for id := range accepted {
+		if f.ended[id] != 1 {
+			return fmt.Errorf("call %s has %d CDRs", id, f.ended[id])
+		}
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package acdtest
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"trunkline/routerd/acd"
+)
+
+// A script is a text file of comments, which tell its story, and of blocks:
+//
+//	verb key=value key=value
+//	verb ...
+//	----
+//	what came out
+//
+// ended by an empty line. The verbs are in verbs.go.
+type block struct {
+	line  int // of the first input line
+	above []string
+	input []string
+}
+
+// RunFile runs a script against a new machine and its twin and returns the
+// file's text with what really came out, which equals want if all held. The
+// twin is restored from a snapshot before every block. An error is a promise
+// broken whatever the script expects.
+func RunFile(path string) (got, want string, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", "", err
+	}
+	want = string(data)
+	blocks, tail := parseScript(want)
+	s := &script{Driver: NewDriver()}
+	var out strings.Builder
+	for _, b := range blocks {
+		for _, line := range b.above {
+			fmt.Fprintln(&out, line)
+		}
+		if err := s.RestartTwin(); err != nil {
+			return "", "", fmt.Errorf("%s:%d: %w", path, b.line, err)
+		}
+		printed := 0
+		for i, line := range b.input {
+			fmt.Fprintln(&out, line)
+			lines, err := s.run(line)
+			if err == nil {
+				err = Check(s.M)
+			}
+			if err == nil {
+				err = s.Compare()
+			}
+			if err != nil {
+				return "", "", fmt.Errorf("%s:%d: %s: %w", path, b.line+i, line, err)
+			}
+			s.printed = append(s.printed, lines...)
+			printed += len(lines)
+		}
+		fmt.Fprintln(&out, "----")
+		if printed == 0 {
+			s.printed = append(s.printed, "ok")
+		}
+		for _, line := range s.printed {
+			fmt.Fprintln(&out, line)
+		}
+		s.printed = s.printed[:0]
+	}
+	for _, line := range tail {
+		fmt.Fprintln(&out, line)
+	}
+	return out.String(), want, nil
+}
+
+func parseScript(text string) (blocks []block, tail []string) {
+	var b block
+	var inOutput bool
+	for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		switch {
+		case inOutput && line == "":
+			blocks = append(blocks, b)
+			b, inOutput = block{above: []string{""}}, false
+		case inOutput: // replaced by what comes out
+		case line == "----":
+			inOutput = true
+		case len(b.input) == 0 && (line == "" || strings.HasPrefix(line, "#")):
+			b.above = append(b.above, line)
+		default:
+			if len(b.input) == 0 {
+				b.line = i + 1
+			}
+			b.input = append(b.input, line)
+		}
+	}
+	if inOutput {
+		return append(blocks, b), nil
+	}
+	return blocks, append(b.above, b.input...)
+}
+
+// script is the state of a running script.
+type script struct {
+	*Driver
+	printed []string
+}
+
+// run carries out one input line. "after=D" on any line lets that much time
+// pass first.
+func (s *script) run(line string) ([]string, error) {
+	fields := strings.Fields(line)
+	a := args{verb: fields[0], values: make(map[string]string), used: make(map[string]bool)}
+	for _, f := range fields[1:] {
+		key, value, named := strings.Cut(f, "=")
+		if !named {
+			key, value = "", f
+		}
+		if _, twice := a.values[key]; twice {
+			return nil, fmt.Errorf("%q given twice", key)
+		}
+		a.values[key] = value
+	}
+	if d := a.duration("after"); d > 0 {
+		s.Clock = max(s.Clock, s.M.Now()).Add(d)
+	}
+	verb, ok := verbs[a.verb]
+	if !ok {
+		return nil, fmt.Errorf("no verb %q", a.verb)
+	}
+	lines, err := verb(s, &a)
+	if err == nil {
+		err = a.err
+	}
+	for key := range a.values {
+		if err == nil && !a.used[key] {
+			err = fmt.Errorf("verb %s takes no %q", a.verb, key)
+		}
+	}
+	return lines, err
+}
+
+// propose applies a command and prints what came of it.
+func (s *script) propose(body acd.Body) ([]string, error) {
+	result, effects, err := s.Propose(body)
+	return append(printResult(result), printEffects(effects)...), err
+}
+
+// args are the words of a line; the one without a key has the key "".
+type args struct {
+	verb   string
+	values map[string]string
+	used   map[string]bool
+	err    error
+}
+
+func (a *args) text(key, def string) string {
+	a.used[key] = true
+	if v, ok := a.values[key]; ok {
+		return v
+	}
+	return def
+}
+
+func (a *args) list(key, def string) []string {
+	v := a.text(key, def)
+	if v == "" {
+		return nil
+	}
+	return strings.Split(v, ",")
+}
+
+func (a *args) number(key string, def int) int {
+	v := a.text(key, "")
+	if v == "" {
+		return def
+	}
+	var n int
+	if _, err := fmt.Sscanf(v, "%d", &n); err != nil {
+		a.err = fmt.Errorf("%s=%s is not a number", key, v)
+	}
+	return n
+}
+
+func (a *args) duration(key string) time.Duration {
+	v := a.text(key, "")
+	if v == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		a.err = fmt.Errorf("%s: %w", key, err)
+	}
+	return d
+}

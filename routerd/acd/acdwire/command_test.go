@@ -1,0 +1,265 @@
+package acdwire
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"trunkline/routerd/acd"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the encodings of types that have none into the corpus")
+
+const corpusFile = "testdata/commands.txt"
+
+// samples holds one command of every type, with every field set.
+var samples = func() map[uint]acd.Body {
+	on := acd.OnCall{Call: "c1", Epoch: 7, Records: []acd.LegRecord{{Leg: "1", Record: []byte{1, 2, 3}}}}
+	owner := acd.Owner{Node: "r1", Incarnation: 5}
+	contact := acd.Contact{
+		URI: "sip:ann@127.0.0.1:5060", Path: []string{"<sip:edge-1;lr>"}, Instance: "<urn:uuid:1>", RegID: 1,
+		SIPID: "reg", CSeq: 3, UserAgent: "phone", ExpiresAt: 9,
+	}
+	return map[uint]acd.Body{
+		1: acd.ConfigApplied{IfNone: true, Config: acd.Config{
+			Trunks:      []acd.Trunk{{ID: "sbc-a", Channels: 60}},
+			MaxChannels: 120,
+			Numbers:     []acd.Number{{Number: "+100", Greeting: "hello", Queue: "sales"}},
+			Queues: []acd.Queue{{
+				ID: "sales", Music: "music", RingTimeout: 15 * time.Second, WrapUp: 10 * time.Second, MaxWait: time.Minute,
+				MaxLength: 9, MissedLimit: 3, RejectDelay: 5 * time.Second, Strategy: acd.LongestIdle,
+			}},
+			Agents: []acd.Agent{{ID: "ann", Name: "Ann", Queues: []acd.QueueID{"sales"}, HA1SHA256: "aa", HA1MD5: "bb", AutoAvailable: true}},
+		}},
+		2:  acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443"},
+		3:  acd.NodeDied{Owner: owner},
+		4:  acd.WorkerStarted{Worker: "m1", Incarnation: 2, Control: "127.0.0.1:2225", Replication: "127.0.0.1:2226", Addresses: []string{"127.0.0.2"}},
+		5:  acd.WorkerDied{Worker: "m1", Incarnation: 2},
+		6:  acd.Ticked{},
+		7:  acd.CallArrived{OnCall: on, Owner: owner, Trunk: "sbc-a", Edge: "edge-1", From: "+79001", To: "+100", SIPID: "x@sbc"},
+		8:  acd.CallClaimed{OnCall: on, Owner: owner},
+		9:  acd.LegProgressed{OnCall: on, Leg: "2", Code: 180},
+		10: acd.LegAnswered{OnCall: on, Leg: "2", Media: acd.Media{Address: "127.0.0.2", Codec: "opus", Suite: "AEAD_AES_128_GCM"}},
+		11: acd.LegFailed{OnCall: on, Leg: "2", Code: 486, Reason: "busy"},
+		12: acd.LegEnded{OnCall: on, Leg: "2", Cause: "bye"},
+		13: acd.LegUpdated{OnCall: on},
+		14: acd.PromptStarted{OnCall: on, Leg: "1", Prompt: "hello", Duration: 3 * time.Second, Failed: true},
+		15: acd.AgentStatusSet{Agent: "ann", Status: acd.OnBreak, Reason: "lunch"},
+		16: acd.RegistrationChanged{Agent: "ann", Contact: contact, Expires: time.Minute},
+	}
+}()
+
+func sample(body acd.Body) acd.Command {
+	return acd.Command{Session: "r1-5", Seq: 10, Floor: 8, Body: body}
+}
+
+// corpus reads the pinned encodings: lines of number, name, hex.
+func corpus(t testing.TB) map[uint]string {
+	t.Helper()
+	f, err := os.Open(corpusFile)
+	if errors.Is(err, os.ErrNotExist) && *rewrite {
+		return map[uint]string{}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	pinned := make(map[uint]string)
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "#") {
+			continue
+		}
+		var number uint
+		var name, code string
+		if _, err := fmt.Sscan(lines.Text(), &number, &name, &code); err != nil {
+			t.Fatalf("%q: %v", lines.Text(), err)
+		}
+		if _, twice := pinned[number]; twice {
+			t.Fatalf("type %d is pinned twice", number)
+		}
+		pinned[number] = code
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return pinned
+}
+
+// TestEveryCommandIsPinned: the bytes of a command never change, and no type is
+// without a pinned sample.
+func TestEveryCommandIsPinned(t *testing.T) {
+	pinned := corpus(t)
+	var missing strings.Builder
+	for number, body := range types {
+		number := uint(number)
+		if body == nil {
+			continue
+		}
+		s, ok := samples[number]
+		if !ok || reflect.TypeOf(s) != reflect.TypeOf(body) {
+			t.Errorf("type %d (%T) has no sample", number, body)
+			continue
+		}
+		data, err := EncodeCommand(sample(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, ok := pinned[number]
+		switch {
+		case !ok && *rewrite:
+			fmt.Fprintf(&missing, "%d %s %x\n", number, strings.TrimPrefix(fmt.Sprintf("%T", body), "acd."), data)
+			continue
+		case !ok:
+			t.Errorf("type %d (%T) is not in %s; -rewrite adds it", number, body, corpusFile)
+			continue
+		case hex.EncodeToString(data) != want:
+			t.Errorf("type %d (%T) is now\n\t%x\nbut logs hold\n\t%s", number, body, data, want)
+		}
+		old, err := hex.DecodeString(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := DecodeCommand(old)
+		if err != nil || !reflect.DeepEqual(got, sample(s)) {
+			t.Errorf("type %d decodes to %+v, %v", number, got, err)
+		}
+		delete(pinned, number)
+	}
+	for number := range pinned {
+		t.Errorf("type %d is pinned but gone: old logs can't be read", number)
+	}
+	if *rewrite && missing.Len() > 0 {
+		appendFile(t, corpusFile, missing.String())
+	}
+}
+
+func appendFile(t *testing.T, name, text string) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSamplesSetEveryField: a field left out of a sample would not be pinned.
+func TestSamplesSetEveryField(t *testing.T) {
+	for number, body := range samples {
+		if path := zeroField(reflect.ValueOf(body)); path != "" {
+			t.Errorf("type %d (%T): %s is zero", number, body, path)
+		}
+	}
+}
+
+func zeroField(v reflect.Value) string {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if path := zeroField(v.Field(i)); path != "" {
+				return v.Type().Field(i).Name + "." + path
+			}
+		}
+	case reflect.Slice:
+		if v.Len() == 0 {
+			return "(empty)"
+		}
+		return zeroField(v.Index(0))
+	default:
+		if v.IsZero() {
+			return "(zero)"
+		}
+	}
+	return ""
+}
+
+// TestDecodeRefuses: what a replica doesn't know or that isn't canonical stops
+// it instead of being skipped.
+func TestDecodeRefuses(t *testing.T) {
+	encode := func(e any) []byte { return must(encoding.Marshal(e)) }
+	ticked := encode(map[int]int{})
+	f := func(what string, data []byte) {
+		t.Helper()
+		if cmd, err := DecodeCommand(data); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: decoded to %+v, %v", what, cmd, err)
+		}
+	}
+	f("nothing", nil)
+	f("another version", encode(envelope{Version: 2, Type: 6, Body: ticked}))
+	f("unknown type", encode(envelope{Version: 1, Type: 99, Body: ticked}))
+	f("type 0", encode(envelope{Version: 1, Type: 0, Body: ticked}))
+	f("unknown field", encode(envelope{Version: 1, Type: 6, Body: encode(map[int]int{1: 1})}))
+	f("field of a wrong type", encode(envelope{Version: 1, Type: 5, Body: encode(map[int]int{1: 1})}))
+	f("field given twice", encode(envelope{Version: 1, Type: 5, Body: []byte{0xa2, 2, 1, 2, 1}}))
+	good := must(EncodeCommand(sample(samples[7])))
+	f("something behind it", append(bytes.Clone(good), 0))
+	for n := range good {
+		f(fmt.Sprintf("first %d bytes", n), good[:n])
+	}
+}
+
+// TestForeignTextIsTaken: text from SIP messages may not be UTF-8. A log entry
+// that can't be decoded stops every replica, so a caller must not make one.
+func TestForeignTextIsTaken(t *testing.T) {
+	in := sample(acd.CallArrived{From: "\xff\xfe", To: "+1", SIPID: "\x80@x"})
+	got, err := DecodeCommand(must(EncodeCommand(in)))
+	if err != nil || !reflect.DeepEqual(got, in) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestEncodeRefusesUnnumbered(t *testing.T) {
+	if _, err := EncodeCommand(acd.Command{}); err == nil {
+		t.Error("a command without a body was encoded")
+	}
+}
+
+func TestResultRoundTrip(t *testing.T) {
+	in := acd.Result{Applied: true, Reason: "r", Code: 503, RetryAfter: 5, Epoch: 6, Incarnation: 7, Contacts: []acd.Contact{{URI: "sip:a", SIPID: "x", CSeq: 1, ExpiresAt: 2}}}
+	got, err := DecodeResult(must(EncodeResult(in)))
+	if err != nil || !reflect.DeepEqual(got, in) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := DecodeResult([]byte{0xa1, 0x18, 99, 0}); !errors.Is(err, ErrMalformed) {
+		t.Errorf("unknown field: %v", err)
+	}
+}
+
+// FuzzDecodeCommand: no bytes make the decoder panic, and what it accepts has one
+// encoding.
+func FuzzDecodeCommand(f *testing.F) {
+	for _, code := range corpus(f) {
+		f.Add(must(hex.DecodeString(code)))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		cmd, err := DecodeCommand(data)
+		if err != nil {
+			return
+		}
+		again, err := EncodeCommand(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd2, err := DecodeCommand(again)
+		if err != nil {
+			t.Fatalf("%x decodes to %+v, whose encoding does not: %v", data, cmd, err)
+		}
+		if third := must(EncodeCommand(cmd2)); !bytes.Equal(again, third) {
+			t.Fatalf("%x is encoded as %x, then as %x", data, again, third)
+		}
+	})
+}

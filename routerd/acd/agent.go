@@ -1,0 +1,149 @@
+package acd
+
+// agent is an agent, its configuration and its places in queues.
+type agent struct {
+	AgentInfo
+	cfg   *Agent // nil once deleted
+	seats []*seat
+	out   exclusion // as counted in its queues
+}
+
+// exclusion is why an agent can't be offered a call.
+type exclusion uint8
+
+const (
+	notExcluded exclusion = iota
+	isLoggedOut
+	isOnBreak
+	isInTraining
+	isReserved
+	isRinging
+	isInCall
+	isWrappingUp
+	isDraining
+	hasNoPhone
+	isBackingOff
+	exclusions // how many there are
+)
+
+// exclusionNames are the words of the why-record.
+var exclusionNames = [exclusions]string{
+	"", "logged-out", "on-break", "training", "reserved", "ringing", "in-call",
+	"wrap-up", "cancelling", "no-phone", "back-off",
+}
+
+func (a *agent) exclusion() exclusion {
+	switch a.Status {
+	case LoggedOut:
+		return isLoggedOut
+	case OnBreak:
+		return isOnBreak
+	case Training:
+		return isInTraining
+	}
+	switch a.State {
+	case Reserved:
+		return isReserved
+	case Ringing:
+		return isRinging
+	case InCall:
+		return isInCall
+	case WrapUp:
+		return isWrappingUp
+	}
+	switch {
+	case a.Draining > 0:
+		return isDraining
+	case len(a.Contacts) == 0:
+		return hasNoPhone
+	case a.BackOff != 0:
+		return isBackingOff
+	}
+	return notExcluded
+}
+
+// agentReady brings the queues up to date after anything changed that an
+// agent's eligibility depends on. An eligible agent's rank must not change.
+func (m *Machine) agentReady(a *agent) {
+	was, now := a.out, a.exclusion()
+	if was == now {
+		return
+	}
+	a.out = now
+	for _, s := range a.seats {
+		s.queue.out[was]--
+		s.queue.out[now]++
+		if was == notExcluded {
+			s.queue.idle.remove(s.pos)
+		}
+		if now == notExcluded {
+			s.queue.idle.push(s)
+			m.touch(s.queue)
+		}
+	}
+}
+
+func (m *Machine) setAgentState(a *agent, s AgentState) {
+	if a.State == s {
+		return
+	}
+	m.fact(Fact{Kind: FactAgentState, Call: a.Call, Agent: a.ID, Attrs: []Attr{
+		{"state", string(s)}, {"was", string(a.State)},
+	}})
+	a.State, a.Since = s, m.now
+	m.agentReady(a)
+}
+
+// part takes the agent off its call. The state is the caller's to set.
+func (m *Machine) part(a *agent) {
+	a.Call, a.Leg = "", ""
+}
+
+// talkOver sends the agent into wrap-up. Leg ends still to be reported keep
+// offers away but not the wrap-up from running.
+func (m *Machine) talkOver(a *agent, c *call) {
+	a.IdleSince = m.now
+	if c.WrapUp == 0 || a.Deleted {
+		m.setAgentState(a, Idle)
+		return
+	}
+	m.setAgentState(a, WrapUp)
+	m.after(c.WrapUp, timerWrapUp, string(a.ID), "")
+}
+
+func (m *Machine) backOffOver(a *agent) {
+	a.BackOff = 0
+	m.agentReady(a)
+}
+
+// agentStatusSet: a logout during a call doesn't touch the call; it keeps the
+// next one away.
+func (m *Machine) agentStatusSet(b AgentStatusSet) Result {
+	a, ok := m.agents[b.Agent]
+	if !ok || a.Deleted {
+		return m.noop(ReasonUnknownAgent)
+	}
+	switch b.Status {
+	case LoggedOut, Available, OnBreak, Training:
+	default:
+		return m.noop(ReasonBadStatus)
+	}
+	if a.Status == b.Status && a.Reason == b.Reason {
+		return m.noop(ReasonUnchanged)
+	}
+	m.setStatus(a, b.Status, b.Reason)
+	return Result{Applied: true}
+}
+
+func (m *Machine) setStatus(a *agent, s AgentStatus, reason string) {
+	m.fact(Fact{Kind: FactAgentStatus, Agent: a.ID, Attrs: []Attr{
+		{"status", string(s)}, {"was", string(a.Status)}, {"reason", reason},
+	}})
+	became := s == Available && a.Status != Available
+	a.Status, a.Reason = s, reason
+	if became {
+		a.Missed, a.IdleSince, a.BackOff = 0, m.now, 0
+		m.timers.stop(timerBackOff, string(a.ID), "")
+	}
+	m.agentReady(a)
+}

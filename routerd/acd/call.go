@@ -1,0 +1,235 @@
+package acd
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Seconds to wait before a refused call is tried again.
+const (
+	retryFull  = 5 // a channel is likely to be free by then
+	retryReady = 2 // the cluster is starting
+)
+
+// call is an open call and its place in its queue's heap of calls to offer.
+type call struct {
+	Call
+	pos int // -1: not in the heap
+}
+
+func (c *call) leg(id LegID) *Leg {
+	for i := range c.Legs {
+		if c.Legs[i].ID == id {
+			return &c.Legs[i]
+		}
+	}
+	return nil
+}
+
+// callArrived takes or refuses a new call.
+func (m *Machine) callArrived(b CallArrived) Result {
+	if c, ok := m.calls[b.Call]; ok {
+		r := m.noop(ReasonKnownCall)
+		r.Epoch = c.Epoch
+		return r
+	}
+	if _, ok := m.closed[b.Call]; ok {
+		r := m.noop(ReasonCallOver)
+		r.Code = 487
+		return r
+	}
+	if !m.lives(b.Owner) {
+		return m.refuse(b, ReasonStaleLife, 503, retryReady)
+	}
+	if m.config == nil {
+		return m.refuse(b, ReasonNotConfigured, 503, retryReady)
+	}
+	trunk, ok := m.trunks[b.Trunk]
+	if !ok {
+		return m.refuse(b, ReasonUnknownTrunk, 403, 0)
+	}
+	number, ok := m.numbers[b.To]
+	if !ok {
+		return m.refuse(b, ReasonUnknownNumber, 404, 0)
+	}
+	if trunk.Channels > 0 && m.channels[b.Trunk] >= trunk.Channels {
+		return m.refuse(b, ReasonTrunkFull, 503, retryFull)
+	}
+	if m.config.MaxChannels > 0 && m.channelsUsed() >= m.config.MaxChannels {
+		return m.refuse(b, ReasonChannelsFull, 503, retryFull)
+	}
+	if !m.mediaReady() {
+		return m.refuse(b, ReasonNoMedia, 503, retryReady)
+	}
+	c := &call{pos: -1, Call: Call{
+		ID: b.Call, Owner: b.Owner, Epoch: m.index, State: CallArriving,
+		Trunk: b.Trunk, Edge: b.Edge, From: b.From, To: b.To, SIPID: b.SIPID,
+		Greeting: number.Greeting, Queue: number.Queue, Arrived: m.now, LastLeg: 1,
+	}}
+	caller := Leg{ID: CallerLeg, Role: RoleCaller, State: LegNew, Started: m.now}
+	for _, rec := range b.Records {
+		if rec.Leg == CallerLeg {
+			caller.Record = rec.Record
+		}
+	}
+	c.Legs = append(make([]Leg, 0, 2), caller)
+	m.calls[c.ID] = c
+	m.channels[c.Trunk]++
+	m.fact(Fact{Kind: FactCallArrived, Call: c.ID, Node: c.Owner.Node, Attrs: []Attr{
+		{"trunk", string(c.Trunk)}, {"edge", c.Edge}, {"from", c.From}, {"to", c.To}, {"sip_call_id", c.SIPID},
+	}})
+	m.answer(c)
+	return Result{Applied: true, Epoch: c.Epoch}
+}
+
+// channelsUsed counts over all trunks, those no longer configured included.
+func (m *Machine) channelsUsed() int {
+	n := 0
+	for _, used := range m.channels { // any order: a sum
+		n += used
+	}
+	return n
+}
+
+func (m *Machine) answer(c *call) {
+	m.order(c, AnswerCall{Leg: CallerLeg})
+	m.after(answerWatchdog, timerAnswer, string(c.ID), "")
+}
+
+// callerAnswered goes on with the greeting, or with the queue if there is none.
+func (m *Machine) callerAnswered(c *call, l *Leg, media Media) Result {
+	if c.State != CallArriving {
+		return m.noop(ReasonUnexpected)
+	}
+	m.stopCallTimers(c)
+	l.State, l.Media, l.Answered = LegUp, media, m.now
+	c.Answered = m.now
+	m.fact(Fact{Kind: FactCallAnswered, Call: c.ID, Leg: l.ID, Node: c.Owner.Node, Attrs: media.attrs()})
+	if !m.useMedia(c, media.Address) {
+		m.endCall(c, BySystem, CauseMedia, 0)
+		return Result{Applied: true}
+	}
+	if c.Greeting == "" {
+		m.enqueue(c)
+		return Result{Applied: true}
+	}
+	c.State = CallGreeting
+	m.play(c, c.Greeting, false)
+	m.after(promptWatchdog, timerPrompt, string(c.ID), "")
+	return Result{Applied: true}
+}
+
+func (md Media) attrs() []Attr {
+	return []Attr{{"codec", md.Codec}, {"suite", md.Suite}, {"media", md.Address}}
+}
+
+func (m *Machine) play(c *call, prompt string, loop bool) {
+	c.Prompt = Prompt{Name: prompt, Loop: loop}
+	m.order(c, PlayPrompt{Leg: CallerLeg, Prompt: prompt, Loop: loop})
+}
+
+// promptStarted times the greeting by what the worker said it will take. A
+// greeting that can't be played is left out.
+func (m *Machine) promptStarted(c *call, b PromptStarted) Result {
+	if b.Leg != CallerLeg || b.Prompt != c.Prompt.Name {
+		return m.noop(ReasonUnexpected)
+	}
+	if c.Prompt.Started {
+		return m.noop(ReasonUnchanged)
+	}
+	c.Prompt.Started = true
+	if c.State != CallGreeting {
+		return Result{Applied: true}
+	}
+	m.timers.stop(timerPrompt, string(c.ID), "")
+	failed := ""
+	if b.Failed {
+		failed = "true"
+	}
+	m.fact(Fact{Kind: FactCallGreeted, Call: c.ID, Attrs: []Attr{
+		{"prompt", b.Prompt}, {"duration", seconds(b.Duration)}, {"failed", failed},
+	}})
+	if b.Failed || b.Duration <= 0 {
+		m.enqueue(c)
+	} else {
+		m.after(b.Duration, timerGreeting, string(c.ID), "")
+	}
+	return Result{Applied: true}
+}
+
+// endCall ends what is left of a call: the agent is freed before anything else,
+// so that no call that takes long to close can strand an agent. code refuses a
+// caller's leg that was not answered yet.
+func (m *Machine) endCall(c *call, by, cause string, code int) {
+	if c.State == CallEnding {
+		panic(fmt.Sprintf("acd: index %d: call %s ends twice", m.index, c.ID))
+	}
+	m.leaveQueue(c)
+	agentLeg, talked := c.AgentLeg, c.State == CallTalking
+	m.stopCallTimers(c)
+	c.State, c.By, c.Cause, c.Ended, c.AgentLeg = CallEnding, by, cause, m.now, ""
+	if agentLeg != "" {
+		a := m.agents[c.Agent]
+		m.part(a)
+		if talked {
+			m.talkOver(a, c)
+		} else {
+			m.fact(c.offerFact(FactOfferCancelled, agentLeg, c.Agent, []Attr{{"cause", cause}}))
+			c.Agent = ""
+			m.setAgentState(a, Idle)
+		}
+	}
+	for i := range c.Legs {
+		m.endLeg(c, &c.Legs[i], cause, code)
+	}
+	m.closeIfOver(c)
+}
+
+// stopCallTimers stops what times the call's present state. It comes before
+// every change of state.
+func (m *Machine) stopCallTimers(c *call) {
+	switch id := string(c.ID); c.State {
+	case CallArriving:
+		m.timers.stop(timerAnswer, id, "")
+	case CallGreeting:
+		m.timers.stop(timerPrompt, id, "")
+		m.timers.stop(timerGreeting, id, "")
+	case CallWaiting:
+		m.timers.stop(timerMaxWait, id, "")
+	}
+}
+
+// closeIfOver forgets the call once all its legs are over.
+func (m *Machine) closeIfOver(c *call) {
+	if c.State != CallEnding || slices.ContainsFunc(c.Legs, func(l Leg) bool { return l.State != LegOver }) {
+		return
+	}
+	m.fact(c.endedFact())
+	m.order(c, Release{Media: slices.Clone(c.Media)})
+	delete(m.calls, c.ID)
+	m.closed[c.ID] = &Closed{Call: c.ID, Owner: c.Owner, Epoch: c.Epoch, Media: c.Media}
+	m.after(closedMemory, timerClosed, string(c.ID), "")
+	m.leaveMedia(c)
+}
+
+// endedFact is the call's CDR.
+func (c *call) endedFact() Fact {
+	outcome, waited := "dropped", c.Ended
+	switch {
+	case c.Bridged != 0:
+		outcome, waited = "served", c.Bridged
+	case c.By == ByCaller:
+		outcome = "abandoned"
+	}
+	media := c.leg(CallerLeg).Media
+	return Fact{Kind: FactCallEnded, Call: c.ID, Agent: c.Agent, Queue: c.Queue, Node: c.Owner.Node, Attrs: []Attr{
+		{"outcome", outcome}, {"by", c.By}, {"cause", c.Cause},
+		{"trunk", string(c.Trunk)}, {"edge", c.Edge}, {"from", c.From}, {"to", c.To}, {"sip_call_id", c.SIPID},
+		{"ticket", utoa(c.Ticket)},
+		{"arrived", stamp(c.Arrived)}, {"answered", stamp(c.Answered)}, {"enqueued", stamp(c.Enqueued)},
+		{"bridged", stamp(c.Bridged)}, {"ended", stamp(c.Ended)},
+		{"wait", seconds(between(c.Enqueued, waited))}, {"talk", seconds(between(c.Bridged, c.Ended))},
+		{"offers", itoa(c.Offers)},
+		{"codec", media.Codec}, {"suite", media.Suite}, {"media", media.Address},
+	}}
+}

@@ -1,0 +1,218 @@
+package acd
+
+import "time"
+
+// Time is machine time in nanoseconds. It starts near the Unix time of the
+// cluster's first command and never goes back.
+type Time int64
+
+// Add returns t moved by d.
+func (t Time) Add(d time.Duration) Time { return t + Time(d) }
+
+// Sub returns the duration from u to t.
+func (t Time) Sub(u Time) time.Duration { return time.Duration(t - u) }
+
+// Names of things. All are opaque to the machine but compared and ordered as bytes.
+type (
+	CallID   string
+	LegID    string // unique within its call; the caller's leg is CallerLeg
+	AgentID  string
+	QueueID  string
+	TrunkID  string
+	NodeID   string // a routerd
+	WorkerID string // a mediad
+)
+
+// CallerLeg is the leg a call arrived on.
+const CallerLeg LegID = "1"
+
+// Owner is one life of a routerd. Incarnation is the log index of the
+// NodeStarted that began it: a restarted node is another owner.
+type Owner struct {
+	Node        NodeID `cbor:"1,keyasint"`
+	Incarnation uint64 `cbor:"2,keyasint"`
+}
+
+// Command is what the log carries: one fact from the edge of the system.
+//
+// Session and Seq make a repeated proposal harmless: the machine answers a
+// (Session, Seq) it has applied from its cache. Floor is the lowest Seq of the
+// session whose answer the proposer still waits for; lower ones are forgotten.
+type Command struct {
+	Stamp   Time   // the leader's machine clock, see Machine.Apply
+	Session string // the proposing process, unique per start
+	Seq     uint64
+	Floor   uint64
+	Body    Body
+}
+
+// Body is one of the command types below. Each has a number in acdwire that is
+// never reused.
+type Body interface{ isCommand() }
+
+// OnCall heads every command about a call. A command whose Epoch is not the
+// call's current one changes nothing and is counted. Records replace the
+// stored records of the named legs in the same step as the command itself.
+type OnCall struct {
+	Call    CallID      `cbor:"1,keyasint"`
+	Epoch   uint64      `cbor:"2,keyasint"`
+	Records []LegRecord `cbor:"3,keyasint,omitempty"`
+}
+
+// LegRecord is the SIP engine's serialised dialog and transactions of one leg.
+type LegRecord struct {
+	Leg    LegID  `cbor:"1,keyasint"`
+	Record []byte `cbor:"2,keyasint"`
+}
+
+// Cluster facts.
+type (
+	// ConfigApplied replaces the routing configuration.
+	ConfigApplied struct {
+		Config Config `cbor:"1,keyasint"`
+		// IfNone applies only while no configuration was ever applied.
+		IfNone bool `cbor:"2,keyasint,omitempty"`
+	}
+	// NodeStarted says a routerd began a life. Calls of its earlier lives move
+	// to survivors (or to the new life when there is no other node).
+	// Result.Incarnation is the new life's.
+	NodeStarted struct {
+		Node NodeID `cbor:"1,keyasint"`
+		SIP  string `cbor:"2,keyasint"` // host:port other parts reach its SIP at
+		Peer string `cbor:"3,keyasint"` // host:port of its API for the other routers
+	}
+	// NodeDied says one life of a routerd ended. A later life is not touched.
+	NodeDied struct{ Owner }
+	// WorkerStarted says a mediad began a life. Addresses are the virtual media
+	// addresses it may host, in order of preference.
+	WorkerStarted struct {
+		Worker      WorkerID `cbor:"1,keyasint"`
+		Incarnation uint64   `cbor:"2,keyasint"` // from the worker, grows with each start
+		Control     string   `cbor:"3,keyasint"` // host:port of its TLS control port
+		Replication string   `cbor:"4,keyasint"` // host:port its standby link listens on
+		Addresses   []string `cbor:"5,keyasint"`
+	}
+	// WorkerDied says one life of a mediad ended: its media addresses move to
+	// their standbys.
+	WorkerDied struct {
+		Worker      WorkerID `cbor:"1,keyasint"`
+		Incarnation uint64   `cbor:"2,keyasint"`
+	}
+	// Ticked carries nothing but its stamp: it lets due timers fire.
+	Ticked struct{}
+)
+
+// Call facts.
+type (
+	// CallArrived is a new INVITE on a trunk. Call is derived from Call-ID and
+	// From-tag, so a repeat through another router is the same call. The
+	// answer is in Result: Code is 0 when the call is taken (an AnswerCall
+	// effect follows), otherwise the SIP code to refuse with.
+	CallArrived struct {
+		OnCall
+		Owner Owner   `cbor:"4,keyasint"`
+		Trunk TrunkID `cbor:"5,keyasint"`
+		Edge  string  `cbor:"6,keyasint"`
+		From  string  `cbor:"7,keyasint"` // caller number
+		To    string  `cbor:"8,keyasint"` // dialled number
+		SIPID string  `cbor:"9,keyasint"` // SIP Call-ID of the caller's leg, for the CDR
+	}
+	// CallClaimed moves a call to Owner because its current owner can't be
+	// reached. Epoch is the one the claimer saw; Result.Epoch is the new one.
+	CallClaimed struct {
+		OnCall
+		Owner Owner `cbor:"4,keyasint"`
+	}
+	// LegProgressed is a provisional answer of a called leg: 180 or 183.
+	LegProgressed struct {
+		OnCall
+		Leg  LegID `cbor:"4,keyasint"`
+		Code int   `cbor:"5,keyasint"`
+	}
+	// LegAnswered: the caller's leg gets its 200 (sent after this commits), or
+	// a called leg sent one (acknowledged after this commits). If the Result of
+	// a caller's is not Applied the 200 must not go out: the call is over.
+	LegAnswered struct {
+		OnCall
+		Leg   LegID `cbor:"4,keyasint"`
+		Media Media `cbor:"5,keyasint"`
+	}
+	// LegFailed: a called leg was refused, timed out or was cancelled, or the
+	// caller's leg could not be answered. Code is the SIP code (408 for none).
+	LegFailed struct {
+		OnCall
+		Leg    LegID  `cbor:"4,keyasint"`
+		Code   int    `cbor:"5,keyasint"`
+		Reason string `cbor:"6,keyasint,omitempty"`
+	}
+	// LegEnded: an answered or arriving leg is over.
+	LegEnded struct {
+		OnCall
+		Leg   LegID  `cbor:"4,keyasint"`
+		Cause string `cbor:"5,keyasint"` // bye, cancel, hangup (ours), timeout, expired, media
+	}
+	// LegUpdated only replaces records: ACK, target refresh, session refresh.
+	LegUpdated struct{ OnCall }
+	// PromptStarted reports a PlayPrompt carried out. Duration is 0 for an
+	// endless prompt. Failed lets the call go on without it.
+	PromptStarted struct {
+		OnCall
+		Leg      LegID         `cbor:"4,keyasint"`
+		Prompt   string        `cbor:"5,keyasint"`
+		Duration time.Duration `cbor:"6,keyasint"`
+		Failed   bool          `cbor:"7,keyasint,omitempty"`
+	}
+)
+
+// Agent facts.
+type (
+	// AgentStatusSet is an agent's (or supervisor's) choice.
+	AgentStatusSet struct {
+		Agent  AgentID     `cbor:"1,keyasint"`
+		Status AgentStatus `cbor:"2,keyasint"`
+		Reason string      `cbor:"3,keyasint,omitempty"`
+	}
+	// RegistrationChanged is an accepted REGISTER. Expires 0 removes the
+	// contact; an empty Contact.URI with Expires 0 removes all ("*").
+	RegistrationChanged struct {
+		Agent   AgentID       `cbor:"1,keyasint"`
+		Contact Contact       `cbor:"2,keyasint"`
+		Expires time.Duration `cbor:"3,keyasint"`
+	}
+)
+
+// Media says where a leg's media lives and what was negotiated.
+type Media struct {
+	Address string `cbor:"1,keyasint"` // the virtual media address, see MediaAddress
+	Codec   string `cbor:"2,keyasint"` // PCMA, PCMU, opus
+	Suite   string `cbor:"3,keyasint"` // RFC 4568 name
+}
+
+// Contact is one registered binding of an agent (RFC 3261 section 10, RFC 5626).
+type Contact struct {
+	URI       string   `cbor:"1,keyasint"`
+	Path      []string `cbor:"2,keyasint,omitempty"` // RFC 3327
+	Instance  string   `cbor:"3,keyasint,omitempty"` // +sip.instance
+	RegID     int      `cbor:"4,keyasint,omitempty"` // reg-id
+	SIPID     string   `cbor:"5,keyasint"`           // Call-ID of the REGISTER
+	CSeq      uint32   `cbor:"6,keyasint"`
+	UserAgent string   `cbor:"7,keyasint,omitempty"`
+	ExpiresAt Time     `cbor:"8,keyasint"` // set by the machine
+}
+
+func (ConfigApplied) isCommand()       {}
+func (NodeStarted) isCommand()         {}
+func (NodeDied) isCommand()            {}
+func (WorkerStarted) isCommand()       {}
+func (WorkerDied) isCommand()          {}
+func (Ticked) isCommand()              {}
+func (CallArrived) isCommand()         {}
+func (CallClaimed) isCommand()         {}
+func (LegProgressed) isCommand()       {}
+func (LegAnswered) isCommand()         {}
+func (LegFailed) isCommand()           {}
+func (LegEnded) isCommand()            {}
+func (LegUpdated) isCommand()          {}
+func (PromptStarted) isCommand()       {}
+func (AgentStatusSet) isCommand()      {}
+func (RegistrationChanged) isCommand() {}

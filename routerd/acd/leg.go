@@ -1,0 +1,170 @@
+package acd
+
+// legProgressed: the agent's phone rings.
+func (m *Machine) legProgressed(c *call, b LegProgressed) Result {
+	l := c.leg(b.Leg)
+	if l == nil {
+		return m.noop(ReasonUnknownLeg)
+	}
+	switch {
+	case l.State == LegRinging:
+		return m.noop(ReasonUnchanged)
+	case l.State != LegNew || l.Role != RoleAgent:
+		return m.noop(ReasonUnexpected)
+	}
+	l.State = LegRinging
+	m.setAgentState(m.agents[l.Agent], Ringing)
+	m.fact(c.offerFact(FactOfferRinging, l.ID, l.Agent, []Attr{{"code", itoa(b.Code)}}))
+	return Result{Applied: true}
+}
+
+// legAnswered: of the caller's leg, of the leg under offer, or of a leg whose
+// CANCEL crossed the answer. The last is hung up and never bridged.
+func (m *Machine) legAnswered(c *call, b LegAnswered) Result {
+	l := c.leg(b.Leg)
+	switch {
+	case l == nil:
+		return m.noop(ReasonUnknownLeg)
+	case l.State == LegUp:
+		return m.noop(ReasonUnchanged)
+	case l.State == LegCancelling:
+		l.Media, l.Answered = b.Media, m.now
+		m.useMedia(c, b.Media.Address)
+		m.fact(Fact{Kind: FactOfferCrossed, Call: c.ID, Leg: l.ID, Agent: l.Agent})
+		m.hangUp(c, l, CauseCrossed, 0)
+		return Result{Applied: true}
+	case l.State != LegNew && l.State != LegRinging:
+		return m.noop(ReasonUnexpected)
+	case l.Role == RoleCaller:
+		return m.callerAnswered(c, l, b.Media)
+	}
+	m.accept(c, l, b.Media)
+	return Result{Applied: true}
+}
+
+// legOver: a leg failed or ended. code is the SIP code of a failure.
+func (m *Machine) legOver(c *call, id LegID, cause string, code int) Result {
+	l := c.leg(id)
+	if l == nil {
+		return m.noop(ReasonUnknownLeg)
+	}
+	if l.State == LegOver {
+		return m.noop(ReasonUnexpected)
+	}
+	if cause == "" {
+		cause = CauseFailed
+	}
+	under := *l
+	m.legDone(c, l, cause, code)
+	switch {
+	case c.State == CallEnding:
+		m.closeIfOver(c)
+	case under.Role == RoleCaller:
+		m.endCall(c, endedBy(ByCaller, cause, code), cause, 0)
+	case id != c.AgentLeg:
+		// A leg that was being cancelled or hung up while the call goes on.
+	case c.State == CallTalking:
+		m.endCall(c, endedBy(ByAgent, cause, code), cause, 0)
+	default:
+		m.offerRejected(c, under, cause, code)
+	}
+	return Result{Applied: true}
+}
+
+// endedBy tells a party that hung up from a leg that was lost.
+func endedBy(party, cause string, code int) string {
+	switch cause {
+	case "timeout", "expired", CauseMedia, CauseLost:
+		return BySystem
+	}
+	if code != 0 {
+		return BySystem
+	}
+	return party
+}
+
+// legLost takes a leg for over whose end was ordered but never reported.
+func (m *Machine) legLost(c *call, id LegID) {
+	m.legOver(c, id, CauseLost, 0)
+}
+
+// legDone makes a leg over and frees what it held.
+func (m *Machine) legDone(c *call, l *Leg, cause string, code int) {
+	drained := l.Role == RoleAgent && l.ending()
+	if !l.ending() || cause == CauseLost {
+		l.Cause, l.Code = cause, code // else it keeps the cause for which it was ended
+	}
+	m.stopLegTimers(c, l)
+	l.State, l.Contacts = LegOver, nil
+	if l.Role == RoleCaller {
+		m.channels[c.Trunk]--
+		if m.channels[c.Trunk] == 0 {
+			delete(m.channels, c.Trunk)
+		}
+	}
+	codeText := ""
+	if l.Code != 0 {
+		codeText = itoa(l.Code)
+	}
+	m.fact(Fact{Kind: FactLegEnded, Call: c.ID, Leg: l.ID, Agent: l.Agent, Attrs: append([]Attr{
+		{"role", string(l.Role)}, {"cause", l.Cause}, {"code", codeText},
+		{"started", stamp(l.Started)}, {"answered", stamp(l.Answered)},
+	}, l.Media.attrs()...)})
+	if drained {
+		a := m.agents[l.Agent]
+		a.Draining--
+		m.agentReady(a)
+	}
+}
+
+func (l *Leg) ending() bool { return l.State == LegCancelling || l.State == LegEnding }
+
+// endLeg orders the end of a leg in whatever state it is.
+func (m *Machine) endLeg(c *call, l *Leg, cause string, code int) {
+	switch {
+	case l.State == LegOver || l.ending():
+	case l.Role == RoleAgent && l.State != LegUp:
+		m.cancelRing(c, l, cause)
+	case l.State == LegUp:
+		m.hangUp(c, l, cause, 0)
+	default:
+		m.hangUp(c, l, cause, code)
+	}
+}
+
+// cancelRing ends a called leg. Until its end is reported the agent is offered
+// no other call: the phone may still be ringing, or have just been answered.
+func (m *Machine) cancelRing(c *call, l *Leg, cause string) {
+	m.drain(l)
+	m.stopLegTimers(c, l)
+	l.State, l.Cause = LegCancelling, cause
+	m.order(c, CancelRing{Leg: l.ID})
+	m.after(legWatchdog, timerLeg, string(c.ID), string(l.ID))
+}
+
+func (m *Machine) hangUp(c *call, l *Leg, cause string, code int) {
+	m.drain(l)
+	l.State, l.Cause, l.Code, l.Contacts = LegEnding, cause, code, nil
+	m.order(c, Hangup{Leg: l.ID, Code: code, Cause: cause})
+	m.after(legWatchdog, timerLeg, string(c.ID), string(l.ID))
+}
+
+// stopLegTimers stops what times the leg's present state. It comes before every
+// change of state but the one to ringing, which goes on with the same timer.
+func (m *Machine) stopLegTimers(c *call, l *Leg) {
+	switch {
+	case l.ending():
+		m.timers.stop(timerLeg, string(c.ID), string(l.ID))
+	case l.Role == RoleAgent && l.State != LegUp:
+		m.timers.stop(timerRing, string(c.ID), string(l.ID))
+	}
+}
+
+// drain counts an agent's leg whose end is ordered, once.
+func (m *Machine) drain(l *Leg) {
+	if l.Role == RoleAgent && !l.ending() {
+		a := m.agents[l.Agent]
+		a.Draining++
+		m.agentReady(a)
+	}
+}

@@ -1,0 +1,182 @@
+package acd
+
+import "fmt"
+
+// Machine is the state machine. The zero value is not usable, see New and
+// Restore. It is not safe for use by several goroutines.
+type Machine struct {
+	index   uint64
+	now     Time
+	config  *Config // nil until one is applied; never changed in place
+	tickets uint64
+
+	nodes   []*Node      // by id
+	workers []*Worker    // by id
+	media   []*MediaHost // by address
+
+	calls    map[CallID]*call
+	closed   map[CallID]*Closed
+	queues   map[QueueID]*queue
+	agents   map[AgentID]*agent
+	agentIDs []AgentID // sorted keys of agents
+
+	trunks   map[TrunkID]*Trunk  // of config
+	numbers  map[string]*Number  // of config
+	channels map[TrunkID]int     // caller legs that are not over
+	sessions map[string]*Session // by id
+	timers   timers
+	facts    factLog
+	noops    map[string]uint64
+	deleted  []AgentID // agents that are forgotten once they are free
+
+	// Of the Apply under way.
+	effects []Effect
+	factN   uint32
+	dirty   []*queue // may have both a waiting call and an idle agent
+
+	mediaFreed bool // an address became free for its home worker
+}
+
+// New returns the machine of an empty cluster.
+func New() *Machine {
+	return &Machine{
+		calls:    make(map[CallID]*call),
+		closed:   make(map[CallID]*Closed),
+		queues:   make(map[QueueID]*queue),
+		agents:   make(map[AgentID]*agent),
+		trunks:   make(map[TrunkID]*Trunk),
+		numbers:  make(map[string]*Number),
+		channels: make(map[TrunkID]int),
+		sessions: make(map[string]*Session),
+		timers:   newTimers(),
+		noops:    make(map[string]uint64),
+	}
+}
+
+// Apply applies the command at index of the log and returns the answer for its
+// proposer and the orders it causes, in the order in which they must be carried
+// out for any one call. Due timers fire first; idle agents are given waiting
+// calls last, so a command that frees an agent also rings the next one.
+//
+// Apply panics on an unknown command, on an index that doesn't grow and on a
+// broken invariant: a replica that went on would diverge.
+func (m *Machine) Apply(index uint64, cmd Command) (Result, []Effect) {
+	if index <= m.index {
+		panic(fmt.Sprintf("acd: index %d applied after %d", index, m.index))
+	}
+	m.index = index
+	m.now = max(m.now+1, cmd.Stamp)
+	m.effects, m.factN = nil, 0
+
+	for t, ok := m.timers.due(m.now); ok; t, ok = m.timers.due(m.now) {
+		m.fire(t)
+	}
+	result, known := m.answered(cmd)
+	if !known {
+		result = m.apply(cmd.Body)
+		m.remember(cmd, result)
+	}
+	if m.mediaFreed {
+		m.arrangeMedia()
+	}
+	m.forgetDeleted()
+	m.dispatch()
+	return result, m.effects
+}
+
+func (m *Machine) apply(body Body) Result {
+	switch b := body.(type) {
+	case onCall:
+		return m.applyToCall(b)
+	case CallArrived:
+		return m.callArrived(b)
+	case Ticked:
+		return Result{Applied: true}
+	case AgentStatusSet:
+		return m.agentStatusSet(b)
+	case RegistrationChanged:
+		return m.registrationChanged(b)
+	case ConfigApplied:
+		return m.configApplied(b)
+	case NodeStarted:
+		return m.nodeStarted(b)
+	case NodeDied:
+		return m.nodeDied(b)
+	case WorkerStarted:
+		return m.workerStarted(b)
+	case WorkerDied:
+		return m.workerDied(b)
+	}
+	panic(fmt.Sprintf("acd: index %d: unknown command %T", m.index, body))
+}
+
+// onCall is a command about a call that is open already.
+type onCall interface {
+	Body
+	head() OnCall
+}
+
+func (b CallClaimed) head() OnCall   { return b.OnCall }
+func (b LegProgressed) head() OnCall { return b.OnCall }
+func (b LegAnswered) head() OnCall   { return b.OnCall }
+func (b LegFailed) head() OnCall     { return b.OnCall }
+func (b LegEnded) head() OnCall      { return b.OnCall }
+func (b LegUpdated) head() OnCall    { return b.OnCall }
+func (b PromptStarted) head() OnCall { return b.OnCall }
+
+// applyToCall checks the epoch and stores the records before anything else: a
+// command may come too late to mean anything for the call and still move the
+// SIP engine's state on.
+func (m *Machine) applyToCall(body onCall) Result {
+	head := body.head()
+	c, ok := m.calls[head.Call]
+	if !ok {
+		return m.noop(ReasonUnknownCall)
+	}
+	if head.Epoch != c.Epoch {
+		r := m.noop(ReasonStaleEpoch)
+		r.Epoch = c.Epoch
+		return r
+	}
+	for _, rec := range head.Records {
+		if l := c.leg(rec.Leg); l != nil {
+			l.Record = rec.Record
+		} else {
+			m.noops[ReasonUnknownLeg]++
+		}
+	}
+	switch b := body.(type) {
+	case CallClaimed:
+		return m.callClaimed(c, b)
+	case LegUpdated:
+		return Result{Applied: true}
+	case PromptStarted:
+		return m.promptStarted(c, b)
+	case LegProgressed:
+		return m.legProgressed(c, b)
+	case LegAnswered:
+		return m.legAnswered(c, b)
+	case LegFailed:
+		return m.legOver(c, b.Leg, b.Reason, b.Code)
+	case LegEnded:
+		return m.legOver(c, b.Leg, b.Cause, 0)
+	}
+	panic(fmt.Sprintf("acd: index %d: unknown command %T", m.index, body))
+}
+
+// order gives an order to the call's owner.
+func (m *Machine) order(c *call, o Order) EffectID {
+	id := m.nextEffect()
+	m.effects = append(m.effects, Effect{ID: id, Call: c.ID, Owner: c.Owner, Epoch: c.Epoch, Order: o})
+	return id
+}
+
+// orderAll gives an order to every node.
+func (m *Machine) orderAll(o Order) {
+	m.effects = append(m.effects, Effect{ID: m.nextEffect(), Order: o})
+}
+
+// nextEffect is the id the next order will have.
+func (m *Machine) nextEffect() EffectID {
+	return EffectID{Index: m.index, N: uint32(len(m.effects))}
+}

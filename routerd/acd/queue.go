@@ -1,0 +1,113 @@
+package acd
+
+import "strings"
+
+// queue is a configured queue, the calls in it that are under no offer, and
+// the agents who could be offered one.
+type queue struct {
+	Queue
+	length  int             // waiting calls, those under offer included
+	waiting ranked[*call]   // under no offer, by ticket
+	idle    ranked[*seat]   // eligible agents, by the strategy
+	out     [exclusions]int // of agents, how many are not eligible for which reason
+	seats   []*seat         // all agents who serve it, by id
+	dirty   bool            // in Machine.dirty
+}
+
+// seat is an agent's place in one queue.
+type seat struct {
+	agent *agent
+	queue *queue
+	pos   int // in queue.idle; -1: not eligible
+}
+
+func newQueue(cfg Queue) *queue {
+	rank, _ := strategyOf(cfg.Strategy)
+	return &queue{
+		Queue: cfg,
+		waiting: ranked[*call]{
+			less:  func(a, b *call) bool { return a.Ticket < b.Ticket },
+			place: func(c *call, pos int) { c.pos = pos },
+		},
+		idle: ranked[*seat]{
+			less: func(a, b *seat) bool {
+				if r := rank(&a.agent.AgentInfo, &b.agent.AgentInfo); r != 0 {
+					return r < 0
+				}
+				return strings.Compare(string(a.agent.ID), string(b.agent.ID)) < 0
+			},
+			place: func(s *seat, pos int) { s.pos = pos },
+		},
+	}
+}
+
+// enqueue gives the call its ticket. The ticket is its place in line until an
+// agent answers or the call ends, whatever happens to nodes and offers.
+func (m *Machine) enqueue(c *call) {
+	m.stopCallTimers(c)
+	q := m.queues[c.Queue]
+	if q.MaxLength > 0 && q.length >= q.MaxLength {
+		m.endCall(c, BySystem, CauseQueueFull, 0)
+		return
+	}
+	m.tickets++
+	c.State, c.Ticket, c.Enqueued = CallWaiting, m.tickets, m.now
+	q.length++
+	m.fact(Fact{Kind: FactCallQueued, Call: c.ID, Queue: q.ID, Attrs: []Attr{
+		{"ticket", utoa(c.Ticket)}, {"waiting", itoa(q.length)},
+	}})
+	if q.MaxWait > 0 {
+		m.after(q.MaxWait, timerMaxWait, string(c.ID), "")
+	}
+	if q.Music != "" {
+		m.play(c, q.Music, true)
+	}
+	m.wait(c, q)
+}
+
+// wait puts a call under no offer at its ticket's place.
+func (m *Machine) wait(c *call, q *queue) {
+	q.waiting.push(c)
+	m.touch(q)
+}
+
+// leaveQueue takes a call out of its queue, if it is in one.
+func (m *Machine) leaveQueue(c *call) {
+	if c.State != CallWaiting {
+		return
+	}
+	q := m.queues[c.Queue]
+	q.length--
+	if c.pos >= 0 {
+		q.waiting.remove(c.pos)
+	}
+}
+
+// touch notes that the queue may have a call and an agent for each other.
+func (m *Machine) touch(q *queue) {
+	if !q.dirty {
+		q.dirty = true
+		m.dirty = append(m.dirty, q)
+	}
+}
+
+// dispatch offers waiting calls to idle agents until one of the two runs out
+// in every queue. An agent of several queues gets the call that waits longest.
+func (m *Machine) dispatch() {
+	for {
+		var next *queue
+		for _, q := range m.dirty {
+			if q.waiting.len() > 0 && q.idle.len() > 0 && (next == nil || q.waiting.items[0].Ticket < next.waiting.items[0].Ticket) {
+				next = q
+			}
+		}
+		if next == nil {
+			break
+		}
+		m.offer(next, next.waiting.items[0], next.idle.items[0].agent)
+	}
+	for _, q := range m.dirty {
+		q.dirty = false
+	}
+	m.dirty = m.dirty[:0]
+}

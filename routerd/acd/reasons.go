@@ -1,0 +1,45 @@
+package acd
+
+// Reasons of commands that changed nothing, or of calls that were refused: the
+// closed set of words in Result.Reason and in Machine.NoOps.
+const (
+	ReasonForgotten     = "forgotten"      // repeat of a proposal below its session's Floor
+	ReasonUnknownCall   = "unknown-call"   // no such open call
+	ReasonStaleEpoch    = "stale-epoch"    // not the call's current epoch
+	ReasonUnknownLeg    = "unknown-leg"    // no such leg in the call
+	ReasonUnexpected    = "unexpected"     // the leg or call is in no state where this means anything
+	ReasonUnchanged     = "unchanged"      // says what is already so
+	ReasonKnownCall     = "known-call"     // CallArrived for an open call; Result.Epoch is its epoch
+	ReasonCallOver      = "call-over"      // CallArrived for a call that ended a moment ago
+	ReasonStaleLife     = "stale-life"     // not the current life of that node or worker
+	ReasonNotConfigured = "not-configured" // no configuration was ever applied
+	ReasonUnknownTrunk  = "unknown-trunk"
+	ReasonUnknownNumber = "unknown-number"
+	ReasonTrunkFull     = "trunk-full"    // the trunk's channels are in use
+	ReasonChannelsFull  = "channels-full" // all channels of the centre are in use
+	ReasonNoMedia       = "no-media"      // no live worker hosts a media address
+	ReasonUnknownAgent  = "unknown-agent"
+	ReasonBadStatus     = "bad-status"   // not a status
+	ReasonBadContact    = "bad-contact"  // an empty contact that is not a removal of all
+	ReasonOldRegister   = "old-register" // CSeq below the one stored (RFC 3261 section 10.3)
+	ReasonConfigured    = "configured"   // ConfigApplied with IfNone, but there is one
+	ReasonBadConfig     = "bad-config"   // Config.Validate has faults
+	ReasonQueueInUse    = "queue-in-use" // the new configuration lacks a queue that calls wait in
+)
+
+// noop counts a command that changed nothing and says why.
+func (m *Machine) noop(reason string) Result {
+	m.noops[reason]++
+	return Result{Reason: reason}
+}
+
+// refuse counts and records a call that is not taken.
+func (m *Machine) refuse(b CallArrived, reason string, code, retryAfter int) Result {
+	m.fact(Fact{Kind: FactCallRefused, Call: b.Call, Node: b.Owner.Node, Attrs: []Attr{
+		{"reason", reason}, {"code", itoa(code)}, {"trunk", string(b.Trunk)}, {"edge", b.Edge},
+		{"from", b.From}, {"to", b.To}, {"sip_call_id", b.SIPID},
+	}})
+	r := m.noop(reason)
+	r.Code, r.RetryAfter = code, retryAfter
+	return r
+}

@@ -1,0 +1,183 @@
+package acd
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Snapshot copies the state. It costs some milliseconds at 12 000 calls; the
+// copy is not in order until Sort.
+func (m *Machine) Snapshot() *State {
+	s := &State{
+		Index: m.index, Now: m.now, Tickets: m.tickets, Configured: m.config != nil,
+		Nodes:      make([]Node, 0, len(m.nodes)),
+		Workers:    make([]Worker, 0, len(m.workers)),
+		Media:      make([]MediaHost, 0, len(m.media)),
+		Agents:     make([]AgentInfo, 0, len(m.agents)),
+		Closed:     make([]Closed, 0, len(m.closed)),
+		Sessions:   make([]Session, 0, len(m.sessions)),
+		Timers:     make([]Timer, 0, m.timers.heap.len()),
+		NoOps:      m.NoOps(),
+		FactsFirst: m.facts.first, FactsSum: m.facts.sum,
+		Calls: make([]Call, 0, len(m.calls)),
+		Facts: slices.Clone(m.facts.chunks),
+	}
+	if m.config != nil {
+		s.Config = *m.config
+	}
+	for _, n := range m.nodes {
+		s.Nodes = append(s.Nodes, *n)
+	}
+	for _, w := range m.workers {
+		s.Workers = append(s.Workers, *w)
+	}
+	for _, h := range m.media {
+		s.Media = append(s.Media, *h)
+	}
+	for _, id := range m.agentIDs {
+		s.Agents = append(s.Agents, m.agents[id].AgentInfo)
+	}
+	for _, c := range m.closed { // any order: see Sort
+		s.Closed = append(s.Closed, *c)
+	}
+	for _, x := range m.sessions { // any order: see Sort
+		copied := *x
+		copied.Answers = slices.Clone(x.Answers)
+		s.Sessions = append(s.Sessions, copied)
+	}
+	for _, t := range m.timers.heap.items {
+		s.Timers = append(s.Timers, t.Timer)
+	}
+	legs := make([]Leg, 0, 2*len(m.calls)) // one block: thousands of small ones cost more
+	for _, c := range m.calls {            // any order: see Sort
+		copied := c.Call
+		from := len(legs)
+		legs = append(legs, c.Legs...)
+		copied.Legs = legs[from:len(legs):len(legs)]
+		s.Calls = append(s.Calls, copied)
+	}
+	return s
+}
+
+// Sort puts the state in its one order: two machines that applied the same log
+// then have deeply equal states.
+func (s *State) Sort() {
+	slices.SortFunc(s.Calls, func(a, b Call) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(s.Closed, func(a, b Closed) int { return cmp.Compare(a.Call, b.Call) })
+	slices.SortFunc(s.Sessions, func(a, b Session) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(s.Timers, compareTimers)
+}
+
+// Restore returns the machine that s was taken from. It takes s over. Facts in
+// the snapshot that belong to other chunks than the writer's are an error, and
+// so are references that lead nowhere: such a snapshot is damaged.
+func Restore(s *State) (*Machine, error) {
+	m := New()
+	m.index, m.now, m.tickets = s.Index, s.Now, s.Tickets
+	for i := range s.Nodes {
+		m.nodes = append(m.nodes, &s.Nodes[i])
+	}
+	for i := range s.Workers {
+		m.workers = append(m.workers, &s.Workers[i])
+	}
+	for i := range s.Media {
+		m.media = append(m.media, &s.Media[i])
+	}
+	for _, a := range s.Agents {
+		m.agents[a.ID] = &agent{AgentInfo: a}
+	}
+	for i := range s.Closed {
+		m.closed[s.Closed[i].Call] = &s.Closed[i]
+	}
+	for i := range s.Sessions {
+		m.sessions[s.Sessions[i].ID] = &s.Sessions[i]
+	}
+	for _, t := range s.Timers {
+		m.timers.set(t.At, t.Kind, t.ID, t.Sub)
+	}
+	for _, n := range s.NoOps {
+		m.noops[n.Reason] = n.N
+	}
+	for i := range s.Calls {
+		c := &call{Call: s.Calls[i], pos: -1}
+		m.calls[c.ID] = c
+		if caller := c.leg(CallerLeg); caller != nil && caller.State != LegOver {
+			m.channels[c.Trunk]++
+		}
+	}
+	if err := m.restoreFacts(s); err != nil {
+		return nil, err
+	}
+	if err := s.check(m); err != nil {
+		return nil, err
+	}
+	if s.Configured {
+		m.config = &s.Config
+		m.reindex()
+	}
+	return m, nil
+}
+
+func (m *Machine) restoreFacts(s *State) error {
+	m.facts = factLog{first: s.FactsFirst, sum: s.FactsSum}
+	for i, chunk := range s.Facts {
+		if len(chunk) > factChunk || len(chunk) < factChunk && i < len(s.Facts)-1 {
+			return fmt.Errorf("fact chunk %d of %d holds %d facts", i, len(s.Facts), len(chunk))
+		}
+		if i == len(s.Facts)-1 {
+			chunk = append(make([]Fact, 0, factChunk), chunk...)
+		}
+		m.facts.chunks = append(m.facts.chunks, chunk)
+	}
+	return nil
+}
+
+// check finds references that lead nowhere before anything follows them.
+func (s *State) check(m *Machine) error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !s.Configured && (len(s.Calls) > 0 || len(s.Agents) > 0) {
+		fault("calls or agents without a configuration")
+	}
+	if err := s.Config.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	for _, a := range s.Config.Agents {
+		if m.agents[a.ID] == nil {
+			fault("agent %s is configured but not there", a.ID)
+		}
+	}
+	queues := make(map[QueueID]bool)
+	for _, q := range s.Config.Queues {
+		queues[q.ID] = true
+	}
+	configured := make(map[AgentID]bool)
+	for _, a := range s.Config.Agents {
+		configured[a.ID] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.agents)) {
+		if !m.agents[id].Deleted && !configured[id] {
+			fault("agent %s is not configured", id)
+		}
+	}
+	for _, c := range s.Calls {
+		if c.Bridged == 0 && c.Ended == 0 && !queues[c.Queue] {
+			fault("call %s: no queue %q", c.ID, c.Queue)
+		}
+		for _, l := range c.Legs {
+			if l.Role == RoleAgent && l.State != LegOver && m.agents[l.Agent] == nil {
+				fault("call %s: leg %s: no agent %q", c.ID, l.ID, l.Agent)
+			}
+		}
+	}
+	for _, h := range s.Media {
+		if m.worker(h.Worker) == nil {
+			fault("media address %s: no worker %q", h.Address, h.Worker)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,227 @@
+package acd
+
+import "time"
+
+// State is the whole state of a Machine as plain data: what a snapshot holds
+// and what Hash covers. It shares nothing with the machine that the machine
+// would change, so it can be read beside Apply.
+type State struct {
+	Index      uint64      `cbor:"1,keyasint"` // of the last command applied
+	Now        Time        `cbor:"2,keyasint"`
+	Configured bool        `cbor:"3,keyasint"`
+	Config     Config      `cbor:"4,keyasint"`
+	Tickets    uint64      `cbor:"5,keyasint"` // the last one given
+	Nodes      []Node      `cbor:"6,keyasint"`
+	Workers    []Worker    `cbor:"7,keyasint"`
+	Media      []MediaHost `cbor:"8,keyasint"`
+	Agents     []AgentInfo `cbor:"9,keyasint"`
+	Closed     []Closed    `cbor:"10,keyasint"`
+	Sessions   []Session   `cbor:"11,keyasint"`
+	Timers     []Timer     `cbor:"12,keyasint"`
+	NoOps      []Count     `cbor:"13,keyasint"`
+	FactsFirst uint64      `cbor:"14,keyasint"` // how many facts were dropped before Facts
+	FactsSum   uint64      `cbor:"15,keyasint"` // chained over all facts there ever were
+
+	// The two parts that grow; acdwire writes them one by one.
+	Calls []Call   `cbor:"-"`
+	Facts [][]Fact `cbor:"-"`
+}
+
+// Node is a routerd, dead or alive.
+type Node struct {
+	ID          NodeID `cbor:"1,keyasint"`
+	Incarnation uint64 `cbor:"2,keyasint"` // of its latest life
+	Alive       bool   `cbor:"3,keyasint"`
+	SIP         string `cbor:"4,keyasint"`
+	Peer        string `cbor:"5,keyasint"`
+}
+
+// Worker is a mediad, dead or alive.
+type Worker struct {
+	ID          WorkerID `cbor:"1,keyasint"`
+	Incarnation uint64   `cbor:"2,keyasint"` // of its latest life
+	Alive       bool     `cbor:"3,keyasint"`
+	Control     string   `cbor:"4,keyasint"`
+	Replication string   `cbor:"5,keyasint"`
+	Addresses   []string `cbor:"6,keyasint"` // its own, in order of preference
+	// Home is the one of Addresses it hosts and new calls use; empty while
+	// others still carry calls on all of them.
+	Home string `cbor:"7,keyasint"`
+}
+
+// MediaHost says which life of which worker hosts a media address. Addresses
+// that no live worker hosts are not in the table.
+type MediaHost struct {
+	Address            string   `cbor:"1,keyasint"`
+	Worker             WorkerID `cbor:"2,keyasint"`
+	Incarnation        uint64   `cbor:"3,keyasint"`
+	Standby            WorkerID `cbor:"4,keyasint"` // empty: none
+	StandbyIncarnation uint64   `cbor:"5,keyasint"`
+	Epoch              uint64   `cbor:"6,keyasint"` // log index of the last change
+	Calls              int      `cbor:"7,keyasint"` // open calls that use it
+}
+
+// CallState is where a call is in its life.
+type CallState string
+
+// Call states.
+const (
+	CallArriving CallState = "arriving" // being answered
+	CallGreeting CallState = "greeting"
+	CallWaiting  CallState = "waiting" // in its queue, perhaps under offer to an agent
+	CallTalking  CallState = "talking"
+	CallEnding   CallState = "ending" // over, but not all legs have reported their end
+)
+
+// Who ended a call.
+const (
+	ByCaller = "caller"
+	ByAgent  = "agent"
+	BySystem = "system"
+)
+
+// Causes the machine itself ends calls and legs for; others come from LegEnded
+// and LegFailed.
+const (
+	CauseAnswerTimeout = "answer-timeout" // AnswerCall was never reported
+	CauseMaxWait       = "max-wait"
+	CauseQueueFull     = "queue-full"
+	CauseMedia         = "media" // its media address has no live worker
+	CauseFailed        = "failed"
+	CauseLost          = "lost"       // the end of a leg was never reported
+	CauseRingTimeout   = "no-answer"  // the agent did not answer in time
+	CauseTakeover      = "takeover"   // the leg of an offer that goes on as another
+	CauseCrossed       = "crossed"    // answered while being cancelled
+	CauseNoPhone       = "no-phone"   // an offer can't go on: the agent has no contact left
+	CauseNodeDied      = "node-died"  // a takeover
+	CauseRestarted     = "restarted"  // a takeover: the node began a new life
+	CauseClaimed       = "claimed"    // a takeover by CallClaimed
+	CauseRONA          = "rona"       // reason of OnBreak after too many missed offers
+	CauseAutomatic     = "registered" // reason of a status set by AutoAvailable
+)
+
+// Call is an open call.
+type Call struct {
+	ID       CallID        `cbor:"1,keyasint"`
+	Owner    Owner         `cbor:"2,keyasint"`
+	Epoch    uint64        `cbor:"3,keyasint"`
+	State    CallState     `cbor:"4,keyasint"`
+	Trunk    TrunkID       `cbor:"5,keyasint"`
+	Edge     string        `cbor:"6,keyasint"`
+	From     string        `cbor:"7,keyasint"`
+	To       string        `cbor:"8,keyasint"`
+	SIPID    string        `cbor:"9,keyasint"`
+	Greeting string        `cbor:"10,keyasint"` // of the number, when it arrived
+	Queue    QueueID       `cbor:"11,keyasint"` // where it goes, or went
+	Ticket   uint64        `cbor:"12,keyasint"` // order of arrival in queues; 0 before
+	Arrived  Time          `cbor:"13,keyasint"`
+	Answered Time          `cbor:"14,keyasint"` // the caller's 200
+	Enqueued Time          `cbor:"15,keyasint"`
+	Bridged  Time          `cbor:"16,keyasint"` // an agent answered
+	Ended    Time          `cbor:"17,keyasint"` // the conversation or the wait was over
+	Agent    AgentID       `cbor:"18,keyasint"` // under offer, talking, or the one who served it
+	AgentLeg LegID         `cbor:"19,keyasint"` // leg of the live offer or conversation, else empty
+	Offers   int           `cbor:"20,keyasint"` // how many were made
+	LastLeg  uint32        `cbor:"21,keyasint"` // number of the newest leg
+	Prompt   Prompt        `cbor:"22,keyasint"` // last ordered for the caller
+	Media    []string      `cbor:"23,keyasint"` // addresses it uses, oldest first
+	WrapUp   time.Duration `cbor:"24,keyasint"` // of its queue, when the agent answered
+	By       string        `cbor:"25,keyasint"` // who ended it
+	Cause    string        `cbor:"26,keyasint"` // why it ended
+	Legs     []Leg         `cbor:"27,keyasint"` // in order of their start
+}
+
+// Prompt is what a leg was ordered to hear.
+type Prompt struct {
+	Name    string `cbor:"1,keyasint"`
+	Loop    bool   `cbor:"2,keyasint"`
+	Started bool   `cbor:"3,keyasint"` // PromptStarted came in
+}
+
+// Role is whose a leg is.
+type Role string
+
+// Roles.
+const (
+	RoleCaller Role = "caller"
+	RoleAgent  Role = "agent"
+)
+
+// LegState is where a leg is in its life.
+type LegState string
+
+// Leg states.
+const (
+	LegNew        LegState = "new" // INVITE in or ordered, no answer yet
+	LegRinging    LegState = "ringing"
+	LegUp         LegState = "up"
+	LegCancelling LegState = "cancelling" // CancelRing was ordered
+	LegEnding     LegState = "ending"     // Hangup was ordered
+	LegOver       LegState = "ended"
+)
+
+// Leg is one leg of an open call.
+type Leg struct {
+	ID       LegID     `cbor:"1,keyasint"`
+	Role     Role      `cbor:"2,keyasint"`
+	State    LegState  `cbor:"3,keyasint"`
+	Agent    AgentID   `cbor:"4,keyasint"`
+	Media    Media     `cbor:"5,keyasint"`
+	Ring     EffectID  `cbor:"6,keyasint"` // the RingAgent that began it: its SIP ids derive from it
+	Contacts []Contact `cbor:"7,keyasint"` // those RingAgent named, until the leg is answered or over
+	Started  Time      `cbor:"8,keyasint"`
+	Answered Time      `cbor:"9,keyasint"`
+	Code     int       `cbor:"10,keyasint"` // of the Hangup ordered, or of the failure
+	Cause    string    `cbor:"11,keyasint"` // likewise
+	Record   []byte    `cbor:"12,keyasint"` // the SIP engine's, see LegRecord
+}
+
+// AgentInfo is what the machine knows of an agent beyond the configuration.
+type AgentInfo struct {
+	ID        AgentID     `cbor:"1,keyasint"`
+	Status    AgentStatus `cbor:"2,keyasint"`
+	Reason    string      `cbor:"3,keyasint"` // of the status
+	State     AgentState  `cbor:"4,keyasint"`
+	Since     Time        `cbor:"5,keyasint"` // in this state
+	IdleSince Time        `cbor:"6,keyasint"` // last call ended or became available: the rank of longest-idle
+	Missed    int         `cbor:"7,keyasint"` // offers in a row
+	Call      CallID      `cbor:"8,keyasint"` // under offer or talking, else empty
+	Leg       LegID       `cbor:"9,keyasint"`
+	Draining  int         `cbor:"10,keyasint"` // legs whose end is ordered but not reported; no offers until 0
+	BackOff   Time        `cbor:"11,keyasint"` // no offers before; 0: none
+	Contacts  []Contact   `cbor:"12,keyasint"` // most recently registered first
+	Deleted   bool        `cbor:"13,keyasint"` // no longer configured; kept until its last leg is over
+
+	// From the configuration, filled in by the accessors.
+	Name   string    `cbor:"-"`
+	Queues []QueueID `cbor:"-"`
+}
+
+// Closed remembers a call that is over, for as long as a repeat of its INVITE
+// may come in and so that its Release can be given to another owner.
+type Closed struct {
+	Call  CallID   `cbor:"1,keyasint"`
+	Owner Owner    `cbor:"2,keyasint"`
+	Epoch uint64   `cbor:"3,keyasint"`
+	Media []string `cbor:"4,keyasint"`
+}
+
+// Session is what makes a proposer's repeats harmless.
+type Session struct {
+	ID      string   `cbor:"1,keyasint"`
+	Floor   uint64   `cbor:"2,keyasint"`
+	Used    Time     `cbor:"3,keyasint"`
+	Answers []Answer `cbor:"4,keyasint"` // by Seq, none below Floor
+}
+
+// Answer is the cached result of one proposal.
+type Answer struct {
+	Seq    uint64 `cbor:"1,keyasint"`
+	Result Result `cbor:"2,keyasint"`
+}
+
+// Count is how many commands changed nothing for one reason.
+type Count struct {
+	Reason string `cbor:"1,keyasint"`
+	N      uint64 `cbor:"2,keyasint"`
+}

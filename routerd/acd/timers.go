@@ -1,0 +1,178 @@
+package acd
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// TimerKind says what a deadline is for. The numbers are in snapshots:
+// append only.
+type TimerKind uint8
+
+// Timers. A timer is known by its kind, the id of what it belongs to and, for
+// legs, the leg; setting it again moves it.
+const (
+	timerAnswer       TimerKind = 1  // call: AnswerCall was never reported
+	timerPrompt       TimerKind = 2  // call: the greeting's PlayPrompt was never reported
+	timerGreeting     TimerKind = 3  // call: the greeting is over
+	timerMaxWait      TimerKind = 4  // call: waited as long as its queue allows
+	timerRing         TimerKind = 5  // call, leg: the agent did not answer
+	timerLeg          TimerKind = 6  // call, leg: the end of an ending leg was never reported
+	timerWrapUp       TimerKind = 7  // agent: wrap-up is over
+	timerBackOff      TimerKind = 8  // agent: may be offered calls again after a refused one
+	timerRegistration TimerKind = 9  // agent: the earliest of its contacts expires
+	timerClosed       TimerKind = 10 // call: the id of an ended call may be forgotten
+	timerSession      TimerKind = 11 // session: unused for long, its answers may be forgotten
+)
+
+// Bounds on what the machine waits for. They outlast the SIP engine's own
+// timers (RFC 3261: 64*T1 = 32 s), so they only fire where a report was lost.
+const (
+	answerWatchdog = 10 * time.Second
+	promptWatchdog = 5 * time.Second
+	legWatchdog    = 40 * time.Second
+	closedMemory   = 40 * time.Second
+	sessionMemory  = time.Hour
+)
+
+// Timer is one deadline of the state.
+type Timer struct {
+	At   Time      `cbor:"1,keyasint"`
+	Kind TimerKind `cbor:"2,keyasint"`
+	ID   string    `cbor:"3,keyasint"`
+	Sub  string    `cbor:"4,keyasint,omitempty"`
+}
+
+type timerKey struct {
+	kind TimerKind
+	id   string
+	sub  string
+}
+
+type timerEntry struct {
+	Timer
+	pos int
+}
+
+// compareTimers orders deadlines; the order is total, so it is the same on
+// every replica.
+func compareTimers(a, b Timer) int {
+	switch {
+	case a.At != b.At:
+		if a.At < b.At {
+			return -1
+		}
+		return 1
+	case a.Kind != b.Kind:
+		return int(a.Kind) - int(b.Kind)
+	case a.ID != b.ID:
+		return strings.Compare(a.ID, b.ID)
+	}
+	return strings.Compare(a.Sub, b.Sub)
+}
+
+// timers is the heap of deadlines and its index.
+type timers struct {
+	heap  ranked[*timerEntry]
+	byKey map[timerKey]*timerEntry
+}
+
+func newTimers() timers {
+	return timers{
+		heap: ranked[*timerEntry]{
+			less:  func(a, b *timerEntry) bool { return compareTimers(a.Timer, b.Timer) < 0 },
+			place: func(t *timerEntry, pos int) { t.pos = pos },
+		},
+		byKey: make(map[timerKey]*timerEntry),
+	}
+}
+
+func (t *timers) set(at Time, kind TimerKind, id, sub string) {
+	key := timerKey{kind, id, sub}
+	if e, ok := t.byKey[key]; ok {
+		e.At = at
+		t.heap.fix(e.pos)
+		return
+	}
+	e := &timerEntry{Timer: Timer{At: at, Kind: kind, ID: id, Sub: sub}}
+	t.byKey[key] = e
+	t.heap.push(e)
+}
+
+func (t *timers) stop(kind TimerKind, id, sub string) {
+	key := timerKey{kind, id, sub}
+	if e, ok := t.byKey[key]; ok {
+		delete(t.byKey, key)
+		t.heap.remove(e.pos)
+	}
+}
+
+// due removes and returns the earliest timer at or before now.
+func (t *timers) due(now Time) (Timer, bool) {
+	if t.heap.len() == 0 || t.heap.items[0].At > now {
+		return Timer{}, false
+	}
+	e := t.heap.items[0]
+	t.stop(e.Kind, e.ID, e.Sub)
+	return e.Timer, true
+}
+
+// after arms a timer d from now. A deadline is always in the future, so no
+// chain of timers can keep one Apply busy for ever.
+func (m *Machine) after(d time.Duration, kind TimerKind, id, sub string) {
+	m.timers.set(m.now.Add(max(d, 1)), kind, id, sub)
+}
+
+// NextDeadline returns when the earliest timer is due.
+func (m *Machine) NextDeadline() (Time, bool) {
+	if m.timers.heap.len() == 0 {
+		return 0, false
+	}
+	return m.timers.heap.items[0].At, true
+}
+
+// fire carries out one due timer. Timers are stopped with what they belong to,
+// so a timer without its subject is a broken invariant.
+func (m *Machine) fire(t Timer) {
+	switch t.Kind {
+	case timerAnswer:
+		m.endCall(m.timedCall(t), BySystem, CauseAnswerTimeout, 503)
+	case timerPrompt, timerGreeting:
+		m.enqueue(m.timedCall(t))
+	case timerMaxWait:
+		m.endCall(m.timedCall(t), BySystem, CauseMaxWait, 0)
+	case timerRing:
+		m.ringTimedOut(m.timedCall(t), LegID(t.Sub))
+	case timerLeg:
+		m.legLost(m.timedCall(t), LegID(t.Sub))
+	case timerWrapUp:
+		m.setAgentState(m.timedAgent(t), Idle)
+	case timerBackOff:
+		m.backOffOver(m.timedAgent(t))
+	case timerRegistration:
+		m.registrationsExpired(m.timedAgent(t))
+	case timerClosed:
+		delete(m.closed, CallID(t.ID))
+	case timerSession:
+		m.sessionUnused(t.ID)
+	default:
+		panic(fmt.Sprintf("acd: index %d: timer of unknown kind %d", m.index, t.Kind))
+	}
+}
+
+func (m *Machine) timedCall(t Timer) *call {
+	c, ok := m.calls[CallID(t.ID)]
+	if !ok {
+		panic(fmt.Sprintf("acd: index %d: timer %d of call %s, which is not open", m.index, t.Kind, t.ID))
+	}
+	return c
+}
+
+func (m *Machine) timedAgent(t Timer) *agent {
+	a, ok := m.agents[AgentID(t.ID)]
+	if !ok {
+		panic(fmt.Sprintf("acd: index %d: timer %d of unknown agent %s", m.index, t.Kind, t.ID))
+	}
+	return a
+}

@@ -1,0 +1,175 @@
+package acd
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// The accessors return copies, sorted by id, that later commands don't change.
+
+// Index is the log index of the last command applied, Now the machine time.
+func (m *Machine) Index() uint64 { return m.index }
+
+// Now is the machine time.
+func (m *Machine) Now() Time { return m.now }
+
+// Config returns the configuration and whether one was ever applied.
+func (m *Machine) Config() (Config, bool) {
+	if m.config == nil {
+		return Config{}, false
+	}
+	return *m.config, true
+}
+
+// Calls returns the open calls.
+func (m *Machine) Calls() []Call {
+	out := make([]Call, 0, len(m.calls))
+	for _, c := range m.calls { // any order: sorted below
+		out = append(out, c.copy())
+	}
+	slices.SortFunc(out, func(a, b Call) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Call returns an open call.
+func (m *Machine) Call(id CallID) (Call, bool) {
+	c, ok := m.calls[id]
+	if !ok {
+		return Call{}, false
+	}
+	return c.copy(), true
+}
+
+func (c *call) copy() Call {
+	out := c.Call
+	out.Legs = slices.Clone(c.Legs)
+	return out
+}
+
+// OwnerOf returns the owner and the epoch of an open call, without copying it.
+func (m *Machine) OwnerOf(id CallID) (Owner, uint64, bool) {
+	c, ok := m.calls[id]
+	if !ok {
+		return Owner{}, 0, false
+	}
+	return c.Owner, c.Epoch, true
+}
+
+// OpenCalls is how many calls are open.
+func (m *Machine) OpenCalls() int { return len(m.calls) }
+
+// Agents returns all agents.
+func (m *Machine) Agents() []AgentInfo {
+	out := make([]AgentInfo, 0, len(m.agentIDs))
+	for _, id := range m.agentIDs {
+		out = append(out, m.agents[id].info())
+	}
+	return out
+}
+
+// Agent returns an agent with its contacts.
+func (m *Machine) Agent(id AgentID) (AgentInfo, bool) {
+	a, ok := m.agents[id]
+	if !ok {
+		return AgentInfo{}, false
+	}
+	return a.info(), true
+}
+
+func (a *agent) info() AgentInfo {
+	out := a.AgentInfo
+	if a.cfg != nil {
+		out.Name, out.Queues = a.cfg.Name, a.cfg.Queues
+	}
+	return out
+}
+
+// QueueInfo is a queue's figures of this moment.
+type QueueInfo struct {
+	ID      QueueID
+	Waiting int  // calls, those under offer included
+	Oldest  Time // when the first of them was enqueued; 0: none
+	Agents  int  // who serve it and are available
+	Idle    int  // of those, who could be offered a call now
+}
+
+// Queues returns the figures of all queues.
+func (m *Machine) Queues() []QueueInfo {
+	oldest := make(map[QueueID]Time, len(m.queues))
+	for _, c := range m.calls { // any order: a minimum
+		if at, ok := oldest[c.Queue]; c.State == CallWaiting && (!ok || c.Enqueued < at) {
+			oldest[c.Queue] = c.Enqueued
+		}
+	}
+	out := make([]QueueInfo, 0, len(m.queues))
+	for _, id := range slices.Sorted(maps.Keys(m.queues)) {
+		q := m.queues[id]
+		out = append(out, QueueInfo{
+			ID: id, Waiting: q.length, Oldest: oldest[id], Idle: q.idle.len(),
+			Agents: len(q.seats) - q.out[isLoggedOut] - q.out[isOnBreak] - q.out[isInTraining],
+		})
+	}
+	return out
+}
+
+// TrunkInfo is a trunk's use of this moment (T8).
+type TrunkInfo struct {
+	ID       TrunkID
+	Channels int // allowed; 0: no limit
+	Used     int // caller legs that are not over
+}
+
+// Trunks returns the configured trunks.
+func (m *Machine) Trunks() []TrunkInfo {
+	out := make([]TrunkInfo, 0, len(m.trunks))
+	for _, id := range slices.Sorted(maps.Keys(m.trunks)) {
+		out = append(out, TrunkInfo{ID: id, Channels: m.trunks[id].Channels, Used: m.channels[id]})
+	}
+	return out
+}
+
+// Nodes returns all routerds there ever were.
+func (m *Machine) Nodes() []Node {
+	out := make([]Node, 0, len(m.nodes))
+	for _, n := range m.nodes {
+		out = append(out, *n)
+	}
+	return out
+}
+
+// Workers returns all mediads there ever were.
+func (m *Machine) Workers() []Worker {
+	out := make([]Worker, 0, len(m.workers))
+	for _, w := range m.workers {
+		out = append(out, *w)
+	}
+	return out
+}
+
+// MediaHosts returns the media addresses that live workers host.
+func (m *Machine) MediaHosts() []MediaHost {
+	out := make([]MediaHost, 0, len(m.media))
+	for _, h := range m.media {
+		out = append(out, *h)
+	}
+	return out
+}
+
+// MediaHost returns who hosts the address.
+func (m *Machine) MediaHost(address string) (MediaHost, bool) {
+	h := m.host(address)
+	if h == nil {
+		return MediaHost{}, false
+	}
+	return *h, true
+}
+
+// NoOps returns how many commands changed nothing, by reason.
+func (m *Machine) NoOps() []Count {
+	out := make([]Count, 0, len(m.noops))
+	for _, reason := range slices.Sorted(maps.Keys(m.noops)) {
+		out = append(out, Count{reason, m.noops[reason]})
+	}
+	return out
+}

@@ -1,0 +1,159 @@
+// Package routeapi is the wire format of routerd's HTTPS API: JSON over mutual
+// TLS, read by routerctl, by the load tests and by whoever integrates. Times
+// are RFC 3339 UTC with microseconds; durations are seconds as numbers.
+package routeapi
+
+import "time"
+
+// Paths. All are GET unless said. Lists are sorted by id.
+const (
+	PathStatus      = "/v1/status"       // Status
+	PathCalls       = "/v1/calls"        // []Call, the open ones
+	PathQueues      = "/v1/queues"       // []Queue
+	PathAgents      = "/v1/agents"       // []Agent
+	PathCluster     = "/v1/cluster"      // Cluster
+	PathFacts       = "/v1/facts"        // []Fact, ?call=ID and/or ?after=INDEX&limit=N
+	PathRouting     = "/v1/routing"      // PUT a routing.yaml: applies it whole; 422 with Error on faults
+	PathAgentStatus = "/v1/agent-status" // POST AgentStatus
+	PathPeerSIP     = "/v1/peer/sip"     // POST, routers only: a SIP message for a call the receiver owns
+)
+
+// Error is the body of every answer that is not 2xx.
+type Error struct {
+	Error string `json:"error"` // what is wrong and what to do
+}
+
+// Status is one router's view of itself.
+type Status struct {
+	Node        string `json:"node"`
+	Ready       bool   `json:"ready"`
+	Leader      string `json:"leader"`
+	Term        uint64 `json:"term"`
+	Applied     uint64 `json:"applied_index"`
+	Incarnation uint64 `json:"incarnation"`
+	Calls       int    `json:"calls"`      // all open calls of the cluster
+	OwnCalls    int    `json:"own_calls"`  // those this node owns
+	Waiting     int    `json:"waiting"`    // calls waiting in queues
+	Hash        string `json:"state_hash"` // of the state at Applied
+}
+
+// Call is an open call.
+type Call struct {
+	ID       string    `json:"id"`
+	SIPID    string    `json:"sip_call_id"` // Call-ID of the caller's leg
+	State    string    `json:"state"`       // arriving, greeting, waiting, talking, ending
+	Node     string    `json:"node"`        // owner
+	Epoch    uint64    `json:"epoch"`
+	Trunk    string    `json:"trunk"`
+	Edge     string    `json:"edge"`
+	From     string    `json:"from"` // masked but for the last 4 digits
+	To       string    `json:"to"`
+	Queue    string    `json:"queue,omitempty"`
+	Ticket   uint64    `json:"ticket,omitempty"` // order of arrival in queues
+	Agent    string    `json:"agent,omitempty"`
+	Media    string    `json:"media,omitempty"`  // media address
+	Worker   string    `json:"worker,omitempty"` // who hosts it now
+	Codec    string    `json:"codec,omitempty"`
+	Suite    string    `json:"suite,omitempty"`
+	Arrived  time.Time `json:"arrived"`
+	Enqueued time.Time `json:"enqueued,omitzero"`
+	Answered time.Time `json:"answered,omitzero"` // by the agent
+	Legs     []Leg     `json:"legs"`
+}
+
+// Leg is one leg of an open call.
+type Leg struct {
+	ID    string `json:"id"`
+	Role  string `json:"role"` // caller, agent
+	State string `json:"state"`
+	Agent string `json:"agent,omitempty"`
+	Codec string `json:"codec,omitempty"`
+	Suite string `json:"suite,omitempty"`
+}
+
+// Queue is a queue's figures of this moment.
+type Queue struct {
+	ID         string  `json:"id"`
+	Waiting    int     `json:"waiting"`
+	OldestWait float64 `json:"oldest_wait_seconds"`
+	Agents     int     `json:"agents"` // serving it and available
+	Idle       int     `json:"idle"`
+}
+
+// Agent is an agent's state of this moment.
+type Agent struct {
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	Status   string   `json:"status"`
+	State    string   `json:"state"`
+	Reason   string   `json:"reason,omitempty"`
+	Call     string   `json:"call,omitempty"`
+	Missed   int      `json:"missed"`
+	Contacts []string `json:"contacts"`
+	Queues   []string `json:"queues"`
+}
+
+// AgentStatus asks for a change of status.
+type AgentStatus struct {
+	Agent  string `json:"agent"`
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Cluster is the routers, the workers and who hosts which media address.
+type Cluster struct {
+	Leader  string      `json:"leader"`
+	Nodes   []Node      `json:"nodes"`
+	Workers []Worker    `json:"workers"`
+	Media   []MediaHost `json:"media"`
+	Trunks  []Trunk     `json:"trunks"`
+}
+
+// Trunk is an SBC link's use of this moment (T8).
+type Trunk struct {
+	ID       string `json:"id"`
+	Channels int    `json:"channels"` // allowed; 0: no limit
+	Used     int    `json:"used"`
+}
+
+// Node is a router.
+type Node struct {
+	ID          string `json:"id"`
+	Alive       bool   `json:"alive"`
+	Voter       bool   `json:"voter"`
+	Incarnation uint64 `json:"incarnation"`
+	Calls       int    `json:"calls"`
+	SIP         string `json:"sip"`
+}
+
+// Worker is a media worker.
+type Worker struct {
+	ID          string `json:"id"`
+	Alive       bool   `json:"alive"`
+	Incarnation uint64 `json:"incarnation"`
+	Sessions    int    `json:"sessions"`
+	FreePorts   int    `json:"free_ports"`
+}
+
+// MediaHost says which worker hosts a virtual media address, and its standby.
+type MediaHost struct {
+	Address string `json:"address"`
+	Worker  string `json:"worker"`
+	Standby string `json:"standby"`
+	Epoch   uint64 `json:"epoch"`
+	Calls   int    `json:"calls"`
+}
+
+// Fact is one row of the append-only history, unique by (Index, N).
+type Fact struct {
+	Index uint64            `json:"index"`
+	N     uint32            `json:"n"`
+	At    time.Time         `json:"at"`
+	Kind  string            `json:"kind"` // see docs/facts.md
+	Call  string            `json:"call,omitempty"`
+	Leg   string            `json:"leg,omitempty"`
+	Agent string            `json:"agent,omitempty"`
+	Queue string            `json:"queue,omitempty"`
+	Node  string            `json:"node,omitempty"`
+	Attrs map[string]string `json:"attrs,omitempty"`
+}

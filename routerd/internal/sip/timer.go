@@ -1,0 +1,214 @@
+package sip
+
+import (
+	"bytes"
+	"time"
+)
+
+// Deadline is when Tick wants to be called next; false if nothing runs.
+func (l *Leg) Deadline() (Time, bool) {
+	var at Time
+	consider := func(t Time) {
+		if t != 0 && (at == 0 || t < at) {
+			at = t
+		}
+	}
+	r := &l.r
+	if tx := r.In; tx != nil && tx.Code >= 200 {
+		consider(tx.Next)
+		consider(tx.GiveUp)
+	}
+	if tx := r.Out; tx != nil {
+		consider(tx.Next)
+		consider(tx.GiveUp)
+	}
+	for i := range r.Requests {
+		consider(r.Requests[i].Next)
+		consider(r.Requests[i].GiveUp)
+	}
+	if r.Retry != nil {
+		consider(r.Retry.At)
+	}
+	consider(r.Session.Due)
+	consider(r.GoneAt)
+	return at, at != 0
+}
+
+func due(at, now Time) bool { return at != 0 && at <= now }
+
+// Tick does whatever is due at now.
+func (l *Leg) Tick(now Time) Output {
+	var o Output
+	r := &l.r
+	o.add(l.tickServer(now))
+	o.add(l.tickInvite(now))
+	o.add(l.tickRequests(now))
+	if r.Retry != nil && due(r.Retry.At, now) {
+		again := *r.Retry
+		if r.Out != nil || r.In != nil {
+			r.Retry.At = now.Add(l.t1())
+		} else {
+			o.add(l.sendReinvite(now, again.SDP, again.Refresh))
+		}
+	}
+	if due(r.Session.Due, now) {
+		o.add(l.sessionDue(now))
+	}
+	if due(r.GoneAt, now) {
+		r.GoneAt, r.Seen = 0, nil
+		if r.In != nil && r.In.Code >= 300 {
+			r.In = nil
+		}
+	}
+	return o
+}
+
+// tickServer repeats our final response until its ACK.
+func (l *Leg) tickServer(now Time) Output {
+	tx := l.r.In
+	if tx == nil || tx.Code < 200 {
+		return Output{}
+	}
+	if due(tx.GiveUp, now) {
+		l.r.In = nil
+		if tx.Code >= 300 || l.r.State != Accepted && l.r.State != Confirmed {
+			return Output{}
+		}
+		// RFC 3261 section 13.3.1.4: nobody acknowledged the 2xx.
+		o := l.sendBye(now, "timeout", nil)
+		l.tell(&o, Ended{Cause: "timeout"})
+		return o
+	}
+	if !due(tx.Next, now) {
+		return Output{}
+	}
+	tx.Interval = min(2*tx.Interval, l.t2())
+	tx.Next = now.Add(tx.Interval)
+	if tx.Code >= 300 && tx.Flow.Network != "udp" {
+		tx.Next = 0 // a refusal over TCP is repeated once at takeover, no more
+	}
+	return Output{Send: []Packet{tx.packet(l.r.CallID)}}
+}
+
+// tickInvite runs timers A, B and D of our INVITE.
+func (l *Leg) tickInvite(now Time) Output {
+	tx := l.r.Out
+	if tx == nil {
+		return Output{}
+	}
+	if due(tx.GiveUp, now) {
+		return l.inviteGaveUp(now, 408, "Request Timeout")
+	}
+	if !due(tx.Next, now) || tx.Data == nil {
+		return Output{}
+	}
+	if !tx.reliable() {
+		tx.Interval *= 2
+	}
+	tx.Next = now.Add(tx.Interval)
+	return Output{Send: []Packet{tx.packet()}}
+}
+
+// inviteGaveUp ends our INVITE without a response.
+func (l *Leg) inviteGaveUp(now Time, code int, reason string) Output {
+	tx := l.r.Out
+	l.r.Out = nil
+	var o Output
+	switch {
+	case tx.Final > 0: // timer D: no repeat of the refusal will come
+	case tx.Initial && tx.Cancel:
+		l.fail(now, &o, Failed{Code: 487, Reason: "Request Terminated"})
+	case tx.Initial:
+		l.fail(now, &o, Failed{Code: code, Reason: reason})
+	default:
+		o = l.renegotiationFailed(now, tx, code)
+	}
+	return o
+}
+
+// tickRequests runs timers E and F.
+func (l *Leg) tickRequests(now Time) Output {
+	var o Output
+	for i := 0; i < len(l.r.Requests); i++ {
+		c := &l.r.Requests[i]
+		if due(c.GiveUp, now) {
+			method := c.Method
+			l.r.Requests = append(l.r.Requests[:i], l.r.Requests[i+1:]...)
+			if len(l.r.Requests) == 0 {
+				l.r.Requests = nil
+			}
+			o.add(l.finished(now, method, 408, nil))
+			return o
+		}
+		if due(c.Next, now) {
+			c.Interval = min(2*c.Interval, l.t2())
+			c.Next = now.Add(c.Interval)
+			o.Send = append(o.Send, Packet{Data: c.Data, Hops: c.Hops})
+		}
+	}
+	return o
+}
+
+// SendFailed tells the leg that a packet of its could not be delivered to any
+// of its hops.
+func (l *Leg) SendFailed(now Time, p Packet) Output {
+	if tx := l.r.Out; tx != nil && tx.Data != nil && bytes.Equal(tx.Data, p.Data) {
+		return l.inviteGaveUp(now, 503, "Next Hop Unreachable")
+	}
+	for i, c := range l.r.Requests {
+		if bytes.Equal(c.Data, p.Data) {
+			l.r.Requests = append(l.r.Requests[:i], l.r.Requests[i+1:]...)
+			if len(l.r.Requests) == 0 {
+				l.r.Requests = nil
+			}
+			return l.finished(now, c.Method, 503, nil)
+		}
+	}
+	return Output{} // a response: the far end asks again
+}
+
+// resumeGrace is how long an unanswered BYE of a dead node is waited for. Its
+// answer may have gone to the dead node, so the usual 32 s would be in vain.
+const resumeGrace = 16
+
+// Resume continues a leg read from its record, on a new owner or after a
+// restart. A stable leg sends nothing. A final response without ACK and a
+// request without answer are sent again, byte for byte. Our own INVITE is not
+// sent again: its edge has it, and Cancel works at once.
+func (l *Leg) Resume(now Time, local Local) Output {
+	r := &l.r
+	r.Local = local
+	if tx := r.In; tx != nil && tx.Code >= 200 {
+		tx.Interval = l.t1()
+		tx.Next = now
+		tx.GiveUp = max(tx.GiveUp, now.Add(l.lifetime()))
+	}
+	if tx := r.Out; tx != nil && tx.Final == 0 {
+		tx.Proceeding, tx.Data, tx.Next = true, nil, 0
+		if !tx.Cancel && tx.Initial {
+			tx.GiveUp = 0
+		}
+	}
+	for i := range r.Requests {
+		c := &r.Requests[i]
+		c.Interval, c.Next = l.repeatAfter(c.Hops), now
+		c.GiveUp = now.Add(resumeGrace * l.t1())
+	}
+	if s := &r.Session; s.Due != 0 {
+		// A refresh sent to the dead node may be repeated to us: give it time.
+		// Spread, so that thousands of calls do not refresh in one second.
+		spread := l.jitter("resume", 10*time.Second)
+		if s.Refresh {
+			s.Due = max(s.Due, now.Add(spread))
+		} else {
+			s.Due = max(s.Due, now.Add(32*time.Second+spread))
+		}
+	}
+	var o Output
+	if tx := r.Out; tx != nil && tx.Initial && tx.Cancel && !l.cancelling() {
+		o.add(l.sendCancel(now))
+	}
+	o.add(l.tickServer(now))
+	o.add(l.tickRequests(now))
+	return o
+}

@@ -1,0 +1,171 @@
+// Package mediaapi is the wire format of a media worker's control port: the
+// rtpengine NG protocol (`cookie SP dictionary`, the dictionary in bencode or
+// JSON) with Trunkline's commands under the same envelope, a client for it, and
+// what a worker says of itself in gossip.
+//
+// It knows messages, not media: it interprets no SDP, holds no session and
+// decides nothing. It imports the standard library only, so that routerd and
+// loadtest may use it without drawing in mediad.
+//
+// Spaces and hyphens in keys and in command names are alike ("call id" is
+// "call-id"), as are upper and lower case; keys that are not known are ignored,
+// because rtpengine's callers send many that mean nothing here.
+package mediaapi
+
+// The commands of a worker. Those above the blank line are rtpengine's.
+const (
+	Ping           = "ping"
+	Offer          = "offer"
+	Answer         = "answer"
+	Delete         = "delete"
+	Query          = "query"
+	List           = "list"
+	PlayMedia      = "play media"
+	StopMedia      = "stop media"
+	StartRecording = "start recording"
+	StopRecording  = "stop recording"
+
+	// LegAccept takes a peer's SDP offer for one leg and returns our answer.
+	// A repeat returns the same answer; an offer with a new o= version
+	// renegotiates the leg in place (re-INVITE).
+	LegAccept = "leg accept"
+	// LegOffer makes our SDP offer for one leg. A repeat returns the same SDP.
+	LegOffer = "leg offer"
+	// LegAnswer takes the peer's SDP answer to LegOffer's offer.
+	LegAnswer = "leg answer"
+	// Connect relays between Leg and Peer, and stops what plays to them.
+	Connect = "connect"
+	// Host tells a worker which worker hosts a media address and who its
+	// standby is; see Request.Address, Worker, Epoch, Standby, Replication.
+	Host = "host"
+)
+
+// Values of Reply.Result.
+const (
+	ResultOK    = "ok"
+	ResultPong  = "pong"
+	ResultError = "error"
+)
+
+// Reasons that Kamailio's rtpengine module knows: it then tries the next node
+// of its set rather than failing the call.
+const (
+	ReasonLoadLimit    = "Load limit exceeded"
+	ReasonSessionLimit = "Parallel session limit reached"
+	ReasonOutOfPorts   = "Ran out of ports"
+	ReasonNotHosted    = "Media address not hosted here"
+)
+
+// Request is one command. Which fields count depends on Command.
+type Request struct {
+	Command string `ng:"command"`
+	CallID  string `ng:"call-id"`
+
+	Leg  string `ng:"leg"`  // this leg; "1" is the caller's
+	Peer string `ng:"peer"` // connect: the other leg
+
+	SDP    string   `ng:"sdp"`
+	Codecs []string `ng:"codecs"` // by preference: "opus", "PCMA", "PCMU"; empty: all
+	Suites []string `ng:"suites"` // by preference, RFC 4568 and 7714 names; empty: all
+
+	Prompt string `ng:"file"` // play media: prompt name, without ".wav"
+	Loop   bool   `ng:"loop"` // play media: until stopped
+
+	// Address is the media address: for leg commands the one to open the leg
+	// on (empty: the worker's choice), for host the one that moves.
+	Address string `ng:"media-address"`
+
+	// The rest of host. Worker is who hosts Address from now on; empty means
+	// the worker that is asked. A lower Epoch than one already seen for the
+	// address is refused; the same one again is a harmless repeat.
+	Worker      string `ng:"worker"`
+	Epoch       uint64 `ng:"epoch"`
+	Standby     string `ng:"standby"`     // empty: no standby
+	Replication string `ng:"replication"` // the standby's replication host:port
+
+	// rtpengine's two-sided offer, answer, delete and query.
+	FromTag   string   `ng:"from-tag"`
+	ToTag     string   `ng:"to-tag"`
+	Transport string   `ng:"transport-protocol"` // wanted of the far side: "RTP/SAVP"
+	Flags     []string `ng:"flags"`
+	Replace   []string `ng:"replace"`
+	RTCPMux   []string `ng:"rtcp-mux"`
+	Limit     int64    `ng:"limit"` // list: at most so many
+}
+
+// Reply is a worker's answer to one Request.
+type Reply struct {
+	Result string `ng:"result"`       // ResultOK, ResultPong or ResultError
+	Reason string `ng:"error-reason"` // with ResultError
+	Code   int64  `ng:"sip-code"`     // with ResultError: the SIP code that fits, or 0
+
+	SDP      string `ng:"sdp"`
+	Codec    string `ng:"codec"`    // of the leg, e.g. "PCMA"
+	Suite    string `ng:"suite"`    // of the leg, e.g. "AEAD_AES_128_GCM"
+	Address  string `ng:"address"`  // media address of the leg
+	Duration int64  `ng:"duration"` // play media: milliseconds of one pass
+
+	Worker  string   `ng:"worker"`
+	Calls   []string `ng:"calls"`   // list
+	Created int64    `ng:"created"` // query: Unix seconds
+	Legs    []Leg    `ng:"legs"`    // query
+}
+
+// Leg is what query tells of one leg. Received figures are of the stream that
+// authenticated last; packets that did not authenticate count in AuthFailed
+// only.
+type Leg struct {
+	Leg       string `ng:"leg"`
+	Peer      string `ng:"peer"` // connected with
+	Codec     string `ng:"codec"`
+	Suite     string `ng:"suite"`
+	Direction string `ng:"direction"` // ours: sendrecv, sendonly, recvonly, inactive
+	Local     string `ng:"local"`     // RTP address:port of ours
+	Remote    string `ng:"remote"`    // where RTP goes now
+	Playing   string `ng:"playing"`   // prompt, or ""
+	Recording bool   `ng:"recording"`
+
+	SSRC       uint64 `ng:"ssrc"` // of the received stream
+	Packets    uint64 `ng:"packets"`
+	Bytes      uint64 `ng:"bytes"` // of payload
+	Lost       int64  `ng:"lost"`  // RFC 3550 A.3, may be negative with duplicates
+	MaxGap     int64  `ng:"max-gap"`
+	Jitter     int64  `ng:"jitter"` // RFC 3550 A.8, microseconds
+	AuthFailed uint64 `ng:"auth-failed"`
+	Replayed   uint64 `ng:"replayed"`
+	Misplaced  uint64 `ng:"misplaced"` // authentic, but of a payload type not negotiated
+
+	SentPackets uint64 `ng:"sent-packets"`
+	SentBytes   uint64 `ng:"sent-bytes"`
+
+	RTCPReceived uint64 `ng:"rtcp-received"`
+	RTCPSent     uint64 `ng:"rtcp-sent"`
+	RemoteLost   int64  `ng:"remote-lost"`   // as the peer's last report says
+	RemoteJitter int64  `ng:"remote-jitter"` // microseconds, as the peer says
+	RTT          int64  `ng:"rtt"`           // microseconds, from LSR/DLSR; 0: unknown
+}
+
+// WorkerMeta is what a worker gossips about itself, as JSON of at most 512
+// bytes.
+type WorkerMeta struct {
+	Kind        string   `json:"kind"` // "worker"
+	Incarnation uint64   `json:"incarnation"`
+	Control     string   `json:"control"`     // NG over mutual TLS, host:port
+	Replication string   `json:"replication"` // host:port
+	Addresses   []string `json:"addresses"`   // its own media addresses
+	Sessions    int      `json:"sessions"`    // open legs
+	FreePorts   int      `json:"free_ports"`  // port pairs free, all hosted addresses
+	Draining    bool     `json:"draining,omitempty"`
+}
+
+// WorkerKind is WorkerMeta.Kind.
+const WorkerKind = "worker"
+
+// Error is a worker's refusal, as Client.Do returns it.
+type Error struct {
+	Command string
+	Reason  string
+	Code    int // SIP code that fits, or 0
+}
+
+func (e *Error) Error() string { return "worker refused " + e.Command + ": " + e.Reason }

@@ -1,0 +1,320 @@
+package ng
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"trunkline/mediad/mediaapi"
+)
+
+const patienceOfTests = 10 * time.Second
+
+// engine counts commands; "wait" makes a reply wait for its channel.
+type engine struct {
+	mu   sync.Mutex
+	done []string
+	wait chan struct{}
+}
+
+func (e *engine) Do(r mediaapi.Request) (mediaapi.Reply, <-chan struct{}) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.done = append(e.done, r.CallID)
+	if r.Command == mediaapi.Host {
+		return mediaapi.Reply{Result: mediaapi.ResultOK, SDP: r.CallID}, e.wait
+	}
+	return mediaapi.Reply{Result: mediaapi.ResultPong, SDP: r.CallID}, nil
+}
+
+func (e *engine) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.done)
+}
+
+func newServer(t *testing.T) (*Server, *engine) {
+	t.Helper()
+	e := &engine{wait: make(chan struct{})}
+	s := New(e, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	t.Cleanup(s.Close)
+	return s, e
+}
+
+func listen(t *testing.T, s *Server) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Serve(l)
+	return l.Addr().String()
+}
+
+func dialUDP(t *testing.T, s *Server) *net.UDPConn {
+	t.Helper()
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ServeUDP(conn)
+	c, err := net.DialUDP("udp4", nil, conn.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(patienceOfTests)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func send(t *testing.T, c net.Conn, msg string) {
+	t.Helper()
+	if _, err := io.WriteString(c, msg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func receive(t *testing.T, c net.Conn) string {
+	t.Helper()
+	buf := make([]byte, 64<<10)
+	n, err := c.Read(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(buf[:n])
+}
+
+func TestPingOverUDPInBothFormats(t *testing.T) {
+	s, _ := newServer(t)
+	c := dialUDP(t, s)
+	send(t, c, "k1 d7:command4:pinge")
+	if got := receive(t, c); got != "k1 d6:result4:ponge" {
+		t.Errorf("%q", got)
+	}
+	send(t, c, `k2 {"command": "ping"}`)
+	if got := receive(t, c); got != `k2 {"result":"pong"}` {
+		t.Errorf("%q", got)
+	}
+}
+
+// A datagram that comes again is answered as it was, not carried out again.
+func TestRepeatedDatagramIsOneCommand(t *testing.T) {
+	s, e := newServer(t)
+	c := dialUDP(t, s)
+	for range 3 {
+		send(t, c, `same {"command":"ping","call-id":"a"}`)
+		if got := receive(t, c); !strings.Contains(got, `"sdp":"a"`) {
+			t.Errorf("%q", got)
+		}
+	}
+	send(t, c, `other {"command":"ping","call-id":"a"}`)
+	receive(t, c)
+	if n := e.count(); n != 2 {
+		t.Errorf("%d commands", n)
+	}
+}
+
+func TestRepeatWhileTheFirstIsUnderWayIsSilent(t *testing.T) {
+	s, e := newServer(t)
+	c := dialUDP(t, s)
+	send(t, c, `k {"command":"host","call-id":"slow"}`)
+	send(t, c, `k {"command":"host","call-id":"slow"}`)
+	send(t, c, `z {"command":"ping"}`)
+	if got := receive(t, c); !strings.HasPrefix(got, "z ") {
+		t.Errorf("%q came before the standby had it", got)
+	}
+	close(e.wait)
+	if got := receive(t, c); got != `k {"result":"ok","sdp":"slow"}` {
+		t.Errorf("%q", got)
+	}
+	if n := e.count(); n != 2 {
+		t.Errorf("%d commands", n)
+	}
+}
+
+func TestBadDatagramsAreCountedAndAnsweredIfTheyCanBe(t *testing.T) {
+	s, e := newServer(t)
+	c := dialUDP(t, s)
+	for _, bad := range []string{"", "x", " ", "\x00\xff\xfe", strings.Repeat("x", 5000), " {}"} {
+		send(t, c, bad)
+	}
+	for i, bad := range []string{"d", "{", "d7:command4:ping", `{"command":"ping"`, `{"epoch":-1}`, "nonsense", "d1:ai1e"} {
+		send(t, c, fmt.Sprintf("k%d %s", i, bad))
+		if got := receive(t, c); !strings.HasPrefix(got, fmt.Sprintf("k%d ", i)) || !strings.Contains(got, "malformed") {
+			t.Errorf("%q: %q", bad, got)
+		}
+	}
+	if e.count() != 0 || s.bad.Get() < 7 {
+		t.Errorf("%d commands, %d counted as bad", e.count(), s.bad.Get())
+	}
+}
+
+// On a stream, commands are carried out in their order; one that waits for the
+// standby holds up nobody else's reply, and waits no longer than the patience.
+func TestStreamIsPipelined(t *testing.T) {
+	s, e := newServer(t)
+	c, err := mediaapi.Dial(context.Background(), listen(t, s), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patienceOfTests)
+	defer cancel()
+	slow := make(chan time.Duration)
+	began := time.Now()
+	go func() {
+		if _, err := c.Do(ctx, mediaapi.Request{Command: mediaapi.Host, CallID: "slow"}); err != nil {
+			t.Error(err)
+		}
+		slow <- time.Since(began)
+	}()
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			want := fmt.Sprint(i)
+			if r, err := c.Do(ctx, mediaapi.Request{Command: mediaapi.Ping, CallID: want}); err != nil || r.SDP != want {
+				t.Errorf("%v %+v", err, r)
+			}
+		})
+	}
+	wg.Wait()
+	if took := <-slow; took < patience {
+		t.Errorf("did not wait for the standby: %v", took)
+	}
+	close(e.wait)
+}
+
+func TestStreamOfGarbageIsClosed(t *testing.T) {
+	s, _ := newServer(t)
+	addr := listen(t, s)
+	for _, bad := range []string{"GET / HTTP/1.1\r\n\r\n", strings.Repeat("x", 1000), "c d99999999:", "\x16\x03\x01\x02\x00\x01\x00 \xff"} {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(patienceOfTests))
+		send(t, c, bad)
+		if _, err := bufio.NewReader(c).ReadByte(); err == nil || isTimeout(err) {
+			t.Errorf("%.20q: %v", bad, err)
+		}
+		c.Close()
+	}
+}
+
+func isTimeout(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}
+
+// certify makes a CA and certificates for names by it.
+func certify(t *testing.T, names ...string) (*x509.CertPool, []tls.Certificate) {
+	t.Helper()
+	make1 := func(cert, parent *x509.Certificate, signer *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if signer == nil {
+			signer = key
+		}
+		cert.SerialNumber, cert.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, cert, parent, &key.PublicKey, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der, key
+	}
+	root := &x509.Certificate{IsCA: true, BasicConstraintsValid: true}
+	der, rootKey := make1(root, root, nil)
+	ca, _ := x509.ParseCertificate(der)
+	pool := x509.NewCertPool()
+	pool.AddCert(ca)
+	var certs []tls.Certificate
+	for _, n := range names {
+		der, key := make1(&x509.Certificate{DNSNames: []string{n}}, ca, rootKey)
+		certs = append(certs, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
+	}
+	return pool, certs
+}
+
+func TestOnlyRoutersAndEdgesGetInOverTLS(t *testing.T) {
+	s, _ := newServer(t)
+	pool, certs := certify(t, "m1.worker.test", "r1.router.test", "edge-1.edge.test", "router.operator.test", "x.workerrouter.test")
+	_, strangers := certify(t, "r1.router.test")
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: certs[:1], ClientAuth: tls.RequireAndVerifyClientCert,
+		ClientCAs: pool, VerifyConnection: RequireRole("router", "edge")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Serve(l)
+	f := func(name string, welcome bool, own ...tls.Certificate) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), patienceOfTests)
+		defer cancel()
+		c, err := mediaapi.Dial(ctx, l.Addr().String(), &tls.Config{RootCAs: pool, ServerName: "m1.worker.test", Certificates: own})
+		if err == nil {
+			_, err = c.Do(ctx, mediaapi.Request{Command: mediaapi.Ping})
+			c.Close()
+		}
+		if (err == nil) != welcome {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	f("router", true, certs[1])
+	f("edge", true, certs[2])
+	f("worker", false, certs[0])
+	f("an operator called router", false, certs[3])
+	f("no role of ours", false, certs[4])
+	f("another CA's router", false, strangers...)
+	f("nobody", false)
+}
+
+func TestCloseEndsConnections(t *testing.T) {
+	s, _ := newServer(t)
+	c, err := mediaapi.Dial(context.Background(), listen(t, s), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Do(context.Background(), mediaapi.Request{Command: mediaapi.Ping}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	select {
+	case <-c.Done():
+	case <-time.After(patienceOfTests):
+		t.Error("still open")
+	}
+}
+
+func TestCacheForgets(t *testing.T) {
+	c := cache{entries: map[cacheKey]*cached{}}
+	now := time.Now()
+	get := func(cookie string, at time.Time) bool {
+		_, there := c.get(cacheKey{cookie: cookie}, at)
+		return there
+	}
+	if get("a", now) || !get("a", now.Add(cacheTime)) || get("a", now.Add(cacheTime+time.Second)) {
+		t.Error("by time")
+	}
+	for i := range 2 * cacheSize {
+		get(fmt.Sprint("x", i), now.Add(cacheTime))
+	}
+	if len(c.entries) > cacheSize+1 || len(c.order) > cacheSize+1 {
+		t.Errorf("%d entries", len(c.entries))
+	}
+}

@@ -1,0 +1,50 @@
+//go:build !race
+
+// The race detector allocates on its own account.
+
+package session
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"trunkline/mediad/internal/srtp"
+	"trunkline/mediad/mediaapi"
+)
+
+// The packet path allocates nothing: neither in relaying nor in playing.
+func TestNoAllocationPerPacket(t *testing.T) {
+	for _, suite := range []srtp.Suite{srtp.AEAD128GCM, srtp.AESCM128SHA180} {
+		e := newEngine(t, "127.0.0.1", func(c *Config) { c.Shards = 1; c.Recorder = dump{} })
+		a, b := newPhone(t, suite, true), newPhone(t, suite, true)
+		a.dial(e, "c")
+		b.ring(e, "c", "2")
+		connect(t, e, "c")
+		do(t, e, mediaapi.Request{Command: mediaapi.StartRecording, CallID: "c"})
+		s := e.shards[0]
+		l := s.legs[0]
+		from := a.rtp.LocalAddr().(*net.UDPAddr).AddrPort()
+		buf := make([]byte, 2048)
+		packets := make([][]byte, 2000)
+		for i := range packets {
+			packets[i] = a.sealed(strings.Repeat("x", 160))
+		}
+		now, next := time.Now(), 0
+		s.mu.Lock()
+		relayed := testing.AllocsPerRun(1000, func() {
+			s.receiveRTP(l, buf[:copy(buf, packets[next])], from, now)
+			next++
+		})
+		p := &player{frames: [][]byte{make([]byte, 160)}, loop: true, codec: l.Send[0], source: prompts{}}
+		s.startPlaying(l, p)
+		s.turn = l.slot
+		played := testing.AllocsPerRun(1000, func() { s.playSlot(now) })
+		sent := s.count.sent
+		s.mu.Unlock()
+		if relayed != 0 || played != 0 || sent < 2000 {
+			t.Errorf("%s: %v allocations per relayed packet, %v per played one, %d sent", suite, relayed, played, sent)
+		}
+	}
+}

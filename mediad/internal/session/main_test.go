@@ -1,0 +1,14 @@
+package session
+
+import (
+	"os"
+	"runtime"
+	"testing"
+)
+
+// As mediad's main does: a shard's thread keeps its processor while it waits
+// for packets, and everything else needs processors too.
+func TestMain(m *testing.M) {
+	runtime.GOMAXPROCS(runtime.NumCPU() + 4)
+	os.Exit(m.Run())
+}

@@ -1,0 +1,228 @@
+package session
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/pion/rtp"
+
+	"trunkline/mediad/internal/record"
+	"trunkline/mediad/internal/sdp"
+	"trunkline/mediad/internal/srtp"
+	"trunkline/mediad/mediaapi"
+)
+
+// route is what becomes of packets with one payload type on the way to the
+// other leg.
+type route struct {
+	pass  bool
+	pt    uint8
+	trans *transcoding // nil: the payload is passed as it is
+}
+
+// connect relays between two legs from now on, and stops what plays to them.
+func (e *Engine) connect(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
+	a, err := e.findLeg(r.CallID, r.Leg)
+	if err != nil {
+		return mediaapi.Reply{}, nil, err
+	}
+	b, err := e.findLeg(r.CallID, r.Peer)
+	if err != nil {
+		return mediaapi.Reply{}, nil, err
+	}
+	switch {
+	case a == b:
+		return mediaapi.Reply{}, nil, refuse(400, "leg and peer are the same")
+	case !a.Agreed || !b.Agreed:
+		return mediaapi.Reply{}, nil, refuse(491, "a leg is not negotiated yet")
+	}
+	s := a.call.shard
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a.stopPlaying()
+	b.stopPlaying()
+	if a.peer != b {
+		a.disconnect()
+		b.disconnect()
+		a.peer, b.peer = b, a
+	}
+	routeBoth(a, b)
+	return mediaapi.Reply{Codec: a.codec()}, a.call, nil
+}
+
+// disconnect ends the relay of a leg, if there is one: under shard.mu.
+func (l *leg) disconnect() {
+	if p := l.peer; p != nil {
+		p.peer, l.peer = nil, nil
+		p.forward, l.forward = [128]route{}, [128]route{}
+		p.dirty, l.dirty = true, true
+	}
+}
+
+// routeBoth works out both legs' tables: under shard.mu.
+func routeBoth(a, b *leg) {
+	routeOneWay(a, b)
+	routeOneWay(b, a)
+}
+
+func routeOneWay(from, to *leg) {
+	old := from.forward
+	from.forward = [128]route{}
+	for _, in := range from.Receive {
+		if out, ok := find(to.Send, in.Name, in.Clock); ok {
+			from.forward[in.PT] = route{pass: true, pt: out.PT}
+			continue
+		}
+		if in.Name == sdp.Event {
+			continue
+		}
+		// Keep a transcoder that is at work: its state is the speech so far.
+		if tr := old[in.PT].trans; tr != nil && tr.from == in && tr.to == to.Send[0] {
+			from.forward[in.PT] = old[in.PT]
+			continue
+		}
+		if tr := newTranscoding(in, to.Send[0]); tr != nil {
+			from.forward[in.PT] = route{pass: true, pt: to.Send[0].PT, trans: tr}
+		}
+	}
+}
+
+func find(list []sdp.Codec, name string, clock int) (sdp.Codec, bool) {
+	for _, c := range list {
+		if c.Name == name && c.Clock == clock {
+			return c, true
+		}
+	}
+	return sdp.Codec{}, false
+}
+
+// receiveRTP is the way of one packet: authenticate, learn, count, record,
+// pass on.
+func (s *shard) receiveRTP(l *leg, data []byte, from netip.AddrPort, now time.Time) {
+	s.count.received++
+	s.count.receivedBytes += uint64(len(data))
+	if l.rx == nil {
+		s.count.unready++ // our offer is not answered: there is no key yet
+		return
+	}
+	plain, h, index, err := l.rx.Open(data)
+	if err != nil {
+		s.countRefused(l, err)
+		return
+	}
+	codec := l.receive[h.PayloadType]
+	newest := l.in.arrived(h, index, len(plain), codec, now)
+	l.dirty = true
+	if newest && from != l.to.Addr() {
+		l.learn(from)
+	}
+	if codec == nil {
+		l.in.misplaced++
+		s.count.misplaced++
+		return
+	}
+	payload := payloadOf(plain, h)
+	l.in.bytes += uint64(len(payload))
+	if l.call.recording {
+		s.tap(l, codec, h, payload, now)
+	}
+	if p := l.peer; p != nil && p.player == nil && p.sendable() {
+		s.pass(l, p, plain, h, payload)
+	}
+}
+
+func (s *shard) countRefused(l *leg, err error) {
+	if errors.Is(err, srtp.ErrReplayed) {
+		l.in.replayed++
+		s.count.replayed++
+		return
+	}
+	l.in.forged++
+	s.count.forged++
+}
+
+// learn moves a leg's destination to where an authentic packet came from: the
+// newest one, so that an old packet sent again from elsewhere moves nothing.
+func (l *leg) learn(from netip.AddrPort) {
+	l.to.Set(from)
+	l.destined = true
+	if l.Mux {
+		l.toRTCP.Set(from)
+	}
+}
+
+// payloadOf is a packet without header, extension and padding.
+func payloadOf(plain []byte, h *rtp.Header) []byte {
+	n := h.MarshalSize()
+	end := len(plain)
+	if h.Padding && end > n {
+		end -= int(plain[end-1])
+	}
+	if n >= end {
+		return nil
+	}
+	return plain[n:end]
+}
+
+// pass protects a packet for the other leg and sends it. The packet keeps its
+// SSRC, sequence number, time and marker: equal in, equal out, whichever
+// worker does it.
+func (s *shard) pass(from, to *leg, plain []byte, h *rtp.Header, payload []byte) {
+	r := &from.forward[h.PayloadType]
+	if !r.pass {
+		from.in.misplaced++
+		s.count.misplaced++
+		return
+	}
+	if r.trans != nil {
+		s.transcode(from, to, r, h, payload)
+		return
+	}
+	ssrc := h.SSRC ^ from.Remap
+	if ssrc == to.own.ssrc {
+		s.count.reused++ // ours on that leg: by chance once in 2^32, else by intent
+		return
+	}
+	plain[1] = plain[1]&0x80 | r.pt
+	putSSRC(plain[8:], ssrc)
+	s.send(to, plain)
+}
+
+// send protects a packet and sends it to a leg's peer.
+func (s *shard) send(to *leg, plain []byte) {
+	out, err := to.tx.Seal(s.out, plain)
+	if err != nil {
+		s.count.reused++
+		return
+	}
+	to.dirty = true
+	if err := to.rtp.Send(out, to.to); err != nil {
+		s.count.unsent++
+		return
+	}
+	to.out.packets++
+	to.out.bytes += uint64(len(plain) - 12)
+	s.count.sent++
+	s.count.sentBytes += uint64(len(out))
+}
+
+// tap hands a packet to the recorder.
+func (s *shard) tap(l *leg, codec *sdp.Codec, h *rtp.Header, payload []byte, now time.Time) {
+	s.packet = record.Packet{Call: l.call.id, Leg: l.id, Side: l.side(), Arrival: now, Codec: codec.Name,
+		PayloadType: h.PayloadType, Seq: h.SequenceNumber, Timestamp: h.Timestamp, SSRC: h.SSRC, Payload: payload}
+	s.rec.Append(&s.packet)
+}
+
+// side of the conversation: leg "1" is the customer's, and so is an rtpengine
+// client's offerer.
+func (l *leg) side() record.Side {
+	if o := l.call.offer; o != nil && l.id == o.FromTag {
+		return record.Customer
+	}
+	return record.SideOf(l.id)
+}
+
+func putSSRC(b []byte, ssrc uint32) {
+	b[0], b[1], b[2], b[3] = byte(ssrc>>24), byte(ssrc>>16), byte(ssrc>>8), byte(ssrc)
+}

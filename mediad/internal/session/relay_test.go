@@ -1,0 +1,302 @@
+package session
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"trunkline/mediad/internal/ports"
+	"trunkline/mediad/internal/record"
+	"trunkline/mediad/internal/sdp"
+	"trunkline/mediad/internal/srtp"
+	"trunkline/mediad/mediaapi"
+)
+
+func TestConnectedLegsHearEachOther(t *testing.T) {
+	for _, suite := range srtp.Suites() {
+		for _, mux := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s mux=%v", suite, mux), func(t *testing.T) {
+				t.Parallel()
+				e := newEngine(t, "127.0.0.1", func(c *Config) { c.Ports.First, c.Ports.Last = 31000, 31199 })
+				a, b := newPhone(t, suite, mux), newPhone(t, suite, !mux)
+				if r := a.dial(e, "c"); r.Codec != "PCMA" || r.Suite != string(suite) {
+					t.Errorf("%+v", r)
+				}
+				if r := b.ring(e, "c", "2"); r.Codec != "PCMA" || r.Suite != string(suite) {
+					t.Errorf("%+v", r)
+				}
+				connect(t, e, "c")
+				for i := range 50 {
+					for _, way := range []struct{ from, to *phone }{{a, b}, {b, a}} {
+						seq, ts, text := way.from.seq, way.from.ts, fmt.Sprint("packet ", i)
+						way.from.send(text)
+						h := way.to.hear()
+						if h.payload != text || int(h.seq) != seq || h.ts != ts || h.ssrc != way.from.ssrc || h.pt != 8 {
+							t.Fatalf("%d: heard %+v", i, h)
+						}
+					}
+				}
+				rr := []byte{0x80, 201, 0, 1, 1, 2, 3, 4}
+				a.sendReport(rr)
+				if got := b.hearReport(); string(got) != string(rr) {
+					t.Errorf("report %x", got)
+				}
+				if s := stats(t, e, "c", "1"); s.Packets != 50 || s.Lost != 0 || s.SentPackets != 50 || s.RTCPReceived != 1 || s.Peer != "2" {
+					t.Errorf("%+v", s)
+				}
+				do(t, e, mediaapi.Request{Command: mediaapi.Delete, CallID: "c"})
+				if legs, _ := e.Load(); legs != 0 {
+					t.Errorf("%d legs left", legs)
+				}
+			})
+		}
+	}
+}
+
+// Only a packet that authenticates, and is new, says where the peer is.
+func TestAddressIsLearnedFromAuthenticPacketsOnly(t *testing.T) {
+	e := newEngine(t, "127.0.0.1")
+	a, b := newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AEAD128GCM, true)
+	a.dial(e, "c")
+	b.ring(e, "c", "2")
+	connect(t, e, "c")
+	told := a.rtp.LocalAddr().String()
+	remote := func() string { return stats(t, e, "c", "1").Remote }
+
+	thief := a.listen()
+	forged := a.sealed("x")
+	forged[len(forged)-1] ^= 1
+	a.write(thief, forged, a.to)
+	until(t, "the forgery is counted", func() bool { return stats(t, e, "c", "1").AuthFailed == 1 })
+	a.write(thief, []byte("\x80\x08 much too short"), a.to)
+	a.write(thief, []byte("x"), a.to)
+	until(t, "so is garbage", func() bool { return stats(t, e, "c", "1").AuthFailed == 3 })
+
+	a.send("first")
+	b.hear()
+	late, seen := a.sealed("late"), a.sealed("seen")
+	again := append([]byte(nil), seen...)
+	a.write(a.rtp, seen, a.to)
+	if h := b.hear(); h.payload != "seen" {
+		t.Fatalf("heard %+v", h)
+	}
+	a.write(thief, again, a.to)
+	until(t, "the replay is counted", func() bool { return stats(t, e, "c", "1").Replayed == 1 })
+	a.write(thief, late, a.to) // caught on the way, and never seen by us
+	if h := b.hear(); h.payload != "late" {
+		t.Fatalf("heard %+v", h)
+	}
+	if got := remote(); got != told {
+		t.Errorf("moved to %s", got)
+	}
+
+	a.rtp = a.listen() // the phone's NAT made another mapping
+	a.send("from elsewhere")
+	b.hear()
+	if got := remote(); got != a.rtp.LocalAddr().String() {
+		t.Errorf("stayed at %s", got)
+	}
+	b.send("follows")
+	if h := a.hear(); h.payload != "follows" {
+		t.Errorf("heard %+v", h)
+	}
+}
+
+// Legs may use different suites and numbers for the same codec.
+func TestPayloadTypesAreTranslated(t *testing.T) {
+	e := newEngine(t, "127.0.0.1")
+	a, b := newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AESCM128SHA132, false)
+	a.codecs = []sdp.Codec{{Name: sdp.Opus, Clock: 48000, PT: 111}, {Name: sdp.Event, Clock: 48000, PT: 110}}
+	b.codecs = []sdp.Codec{{Name: sdp.Opus, Clock: 48000, PT: 107}, {Name: sdp.Event, Clock: 48000, PT: 105}}
+	a.dial(e, "c")
+	b.ring(e, "c", "2")
+	connect(t, e, "c")
+	f := func(from, to *phone, in, out uint8) {
+		t.Helper()
+		from.pt = in
+		from.send("x")
+		if h := to.hear(); h.pt != out {
+			t.Errorf("%d came out as %d, want %d", in, h.pt, out)
+		}
+	}
+	f(a, b, 111, 107)
+	f(a, b, 110, 105)
+	f(b, a, 96, 111) // b sends with the numbers of our offer
+	f(b, a, 97, 110)
+	a.pt = 8 // never agreed
+	a.send("x")
+	until(t, "the stray packet is counted", func() bool { return stats(t, e, "c", "1").Misplaced == 1 })
+}
+
+// A-law to mu-law and Opus to G.711 are transcoded, as streams of our own.
+func TestDifferentCodecsAreTranscoded(t *testing.T) {
+	e := newEngine(t, "127.0.0.1")
+	a, b := newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AEAD128GCM, true)
+	a.codecs = []sdp.Codec{{Name: sdp.PCMU, Clock: 8000, PT: 0}}
+	a.pt = 0
+	a.dial(e, "c")
+	b.ring(e, "c", "2") // PCMA
+	connect(t, e, "c")
+	var before heard
+	for i := range 5 {
+		if i == 3 {
+			a.plain("") // one is lost
+		}
+		a.send(strings.Repeat("\xff", 160)) // silence in mu-law
+		h := b.hear()
+		if h.payload != strings.Repeat("\xd5", 160) || h.pt != 8 || h.ssrc == a.ssrc {
+			t.Fatalf("heard %+v", h)
+		}
+		steps := uint32(1)
+		if i == 3 {
+			steps = 2
+		}
+		if i > 0 && (h.seq != before.seq+1 || h.ts != before.ts+160*steps) {
+			t.Errorf("%d: seq %d ts %d after seq %d ts %d", i, h.seq, h.ts, before.seq, before.ts)
+		}
+		before = h
+	}
+}
+
+// A peer that rekeys and starts its numbers anew must not make us repeat an
+// index under the other leg's key.
+func TestRekeyedStreamIsRelayedUnderAnotherSSRC(t *testing.T) {
+	e := newEngine(t, "127.0.0.1")
+	a, b := newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AEAD128GCM, true)
+	a.dial(e, "c")
+	b.ring(e, "c", "2")
+	connect(t, e, "c")
+	first := a.seq
+	a.send("before")
+	h1 := b.hear()
+	a.version, a.key, a.tx, a.seq = 2, srtp.NewKey(a.suite), nil, first
+	a.dial(e, "c")
+	a.tx, _ = srtp.NewSender(a.suite, a.key)
+	a.send("after")
+	h2 := b.hear()
+	if h2.payload != "after" || h2.seq != h1.seq || h2.ssrc == h1.ssrc {
+		t.Errorf("%+v then %+v", h1, h2)
+	}
+	sr := append([]byte{0x80, 200, 0, 6}, make([]byte, 24)...)
+	putSSRC(sr[4:], a.ssrc)
+	a.sendReport(sr)
+	for {
+		got := b.hearReport()
+		if got[1] == 200 {
+			if ssrc := binary.BigEndian.Uint32(got[4:]); ssrc != h2.ssrc {
+				t.Errorf("report from %x, stream %x", ssrc, h2.ssrc)
+			}
+			return
+		}
+	}
+}
+
+func TestHeldLegIsSentNothing(t *testing.T) {
+	e := newEngine(t, "127.0.0.1")
+	a, b := newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AEAD128GCM, true)
+	a.dial(e, "c")
+	b.ring(e, "c", "2")
+	connect(t, e, "c")
+	a.version, a.direction = 2, sdp.SendOnly
+	if r := a.dial(e, "c"); !strings.Contains(r.SDP, "a=recvonly") {
+		t.Errorf("answer to hold:\n%s", r.SDP)
+	}
+	b.send("into the void")
+	a.send("heard")
+	if h := b.hear(); h.payload != "heard" {
+		t.Errorf("%+v", h)
+	}
+	until(t, "b's packet came", func() bool { return stats(t, e, "c", "2").Packets == 1 })
+	a.version, a.direction = 3, sdp.SendRecv
+	a.dial(e, "c")
+	b.send("after hold")
+	if h := a.hear(); h.payload != "after hold" {
+		t.Errorf("%+v", h)
+	}
+}
+
+func TestDeletedLegsPortsAreFreeAgain(t *testing.T) {
+	e := newEngine(t, "127.0.0.1", func(c *Config) { c.Ports = ports.Range{First: 31500, Last: 31503} })
+	a := newPhone(t, srtp.AEAD128GCM, true)
+	for i := range 20 {
+		call := fmt.Sprint("c", i)
+		a.dial(e, call)
+		a.dial(e, call+"x")
+		reply, _ := e.Do(mediaapi.Request{Command: mediaapi.LegOffer, CallID: "one too many", Leg: "1"})
+		if reply.Reason != mediaapi.ReasonOutOfPorts {
+			t.Fatalf("%d: %+v", i, reply)
+		}
+		for _, id := range []string{call, call + "x", call} {
+			do(t, e, mediaapi.Request{Command: mediaapi.Delete, CallID: id})
+		}
+	}
+	if legs, free := e.Load(); legs != 0 || free != 2 {
+		t.Errorf("%d legs, %d free pairs", legs, free)
+	}
+}
+
+// tape is a Recorder that keeps what it gets.
+type tape struct {
+	mu      sync.Mutex
+	on      map[string]bool
+	packets []record.Packet
+}
+
+func (r *tape) Start(call string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.on[call] = true
+	return nil
+}
+func (r *tape) Stop(call string) { r.mu.Lock(); defer r.mu.Unlock(); delete(r.on, call) }
+func (r *tape) Append(p *record.Packet) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q := *p
+	q.Payload = append([]byte(nil), p.Payload...)
+	r.packets = append(r.packets, q)
+	return true
+}
+
+func TestRecorderGetsWhatBothSidesSay(t *testing.T) {
+	rec := &tape{on: map[string]bool{}}
+	e := newEngine(t, "127.0.0.1", func(c *Config) { c.Recorder = rec })
+	a, b := newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AEAD128GCM, true)
+	a.dial(e, "c")
+	b.ring(e, "c", "2")
+	connect(t, e, "c")
+	a.send("not yet")
+	b.hear()
+	do(t, e, mediaapi.Request{Command: mediaapi.StartRecording, CallID: "c"})
+	seq, ts := uint16(a.seq), a.ts
+	a.send("customer")
+	b.hear()
+	b.send("operator")
+	a.hear()
+	do(t, e, mediaapi.Request{Command: mediaapi.StopRecording, CallID: "c"})
+	a.send("no more")
+	b.hear()
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if len(rec.packets) != 2 || len(rec.on) != 0 {
+		t.Fatalf("%+v, on %v", rec.packets, rec.on)
+	}
+	p, q := rec.packets[0], rec.packets[1]
+	if p.Call != "c" || p.Leg != "1" || p.Side != record.Customer || p.Codec != "PCMA" || p.PayloadType != 8 || p.Seq != seq || p.Timestamp != ts ||
+		p.SSRC != a.ssrc || string(p.Payload) != "customer" || time.Since(p.Arrival) > time.Minute {
+		t.Errorf("%+v", p)
+	}
+	if q.Leg != "2" || q.Side != record.Operator || string(q.Payload) != "operator" {
+		t.Errorf("%+v", q)
+	}
+}
+
+// dump is a Recorder that forgets.
+type dump struct{}
+
+func (dump) Start(string) error         { return nil }
+func (dump) Stop(string)                {}
+func (dump) Append(*record.Packet) bool { return true }

@@ -1,0 +1,213 @@
+package session
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"trunkline/mediad/internal/record"
+	"trunkline/mediad/internal/udp"
+)
+
+const (
+	// frameTime is the packetisation of everything we send (T3).
+	frameTime = 20 * time.Millisecond
+	// The wheel spreads players over a frame: each slot's are due together.
+	wheelSlots = 10
+	slotTime   = frameTime / wheelSlots
+	// tidyTime is how often a shard looks over its legs for RTCP to send.
+	tidyTime = 100 * time.Millisecond
+	// gatherTime: under load a thread lets packets gather this long, so that
+	// one wake-up serves many. It is the most that a packet is delayed.
+	gatherTime = time.Millisecond
+	// maxLag: a shard that was held up longer drops what it should have played
+	// meanwhile instead of sending it in a burst.
+	maxLag = 100 * time.Millisecond
+)
+
+// shard moves the packets of its calls' legs on one locked thread.
+type shard struct {
+	poller *udp.Poller
+	batch  *udp.Batch
+	out    []byte // a protected packet, before it is sent
+	plain  []byte // a packet of our own, before it is protected
+	rec    Recorder
+	packet record.Packet // for rec
+
+	mu      sync.Mutex
+	closed  bool
+	serial  uint64
+	sockets map[uint64]watched
+	legs    []*leg
+	wheel   [wheelSlots][]*leg
+	turn    int       // slot that is due next
+	due     time.Time // when
+	players int
+	tidied  time.Time
+	count   counts
+}
+
+// watched is a socket in the epoll set.
+type watched struct {
+	leg    *leg
+	socket *udp.Socket
+	rtcp   bool
+}
+
+// counts are of one shard, for the metrics.
+type counts struct {
+	received, receivedBytes uint64
+	sent, sentBytes         uint64
+	forged, replayed        uint64
+	misplaced, unready      uint64
+	unsent                  uint64 // the kernel would not take them
+	reused                  uint64 // would have repeated an index
+	transcoded              uint64
+	rtcpReceived, rtcpSent  uint64
+	rtcpForged              uint64
+	lagged                  uint64 // frames dropped after a stall
+}
+
+func newShard(rec Recorder) (*shard, error) {
+	p, err := udp.NewPoller()
+	if err != nil {
+		return nil, err
+	}
+	return &shard{poller: p, batch: udp.NewBatch(), out: make([]byte, 0, 4096), plain: make([]byte, 0, 4096), rec: rec,
+		sockets: map[uint64]watched{}, tidied: time.Now()}, nil
+}
+
+// close frees a shard that never ran.
+func (s *shard) close() { s.poller.Close() }
+
+// shutdown makes run return.
+func (s *shard) shutdown() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.poller.Wake()
+}
+
+// add takes a leg with open sockets in: under shard.mu.
+func (s *shard) add(l *leg) {
+	s.legs = append(s.legs, l)
+	l.tokens[0] = s.watch(l, l.rtp, false)
+	if l.rtcp != nil {
+		l.tokens[1] = s.watch(l, l.rtcp, true)
+	}
+}
+
+// watch puts a socket into the epoll set and returns its token.
+func (s *shard) watch(l *leg, socket *udp.Socket, rtcp bool) uint64 {
+	s.serial++
+	s.sockets[s.serial] = watched{l, socket, rtcp}
+	if err := s.poller.Add(socket, s.serial); err != nil {
+		panic("session: " + err.Error()) // an open socket not yet in the set: only memory can fail
+	}
+	return s.serial
+}
+
+func (s *shard) forget(token uint64) { delete(s.sockets, token) }
+
+// remove takes a leg out: under shard.mu.
+func (s *shard) remove(l *leg) {
+	s.forget(l.tokens[0])
+	s.forget(l.tokens[1])
+	for i, x := range s.legs {
+		if x == l {
+			last := len(s.legs) - 1
+			s.legs[i], s.legs[last] = s.legs[last], nil
+			s.legs = s.legs[:last]
+			return
+		}
+	}
+}
+
+// run is the packet thread.
+func (s *shard) run() {
+	runtime.LockOSThread() // never unlocked: the thread ends with us
+	defer s.poller.Close()
+	for {
+		n := s.poller.Wait(s.untilDue(time.Now()))
+		now := time.Now()
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return
+		}
+		moved := 0
+		for i := range n {
+			if token, ok := s.poller.Token(i); ok {
+				moved += s.receive(token, now)
+			}
+		}
+		s.timers(now)
+		s.mu.Unlock()
+		if moved > 1 {
+			// Not time.Sleep: the thread is ours, and the runtime's timers wake late.
+			nap(gatherTime - time.Since(now))
+		}
+	}
+}
+
+// untilDue is how long the thread may wait for packets.
+func (s *shard) untilDue(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := s.tidied.Add(tidyTime)
+	if s.players > 0 && s.due.Before(next) {
+		next = s.due
+	}
+	return min(max(next.Sub(now), 0), tidyTime)
+}
+
+// receive takes what one socket has and returns how many packets it was.
+func (s *shard) receive(token uint64, now time.Time) int {
+	w, ok := s.sockets[token]
+	if !ok {
+		return 0 // closed since the event
+	}
+	total := 0
+	for {
+		n := s.batch.Receive(w.socket)
+		for i := range n {
+			data, from := s.batch.Datagram(i)
+			if w.rtcp || isRTCP(data) {
+				s.receiveRTCP(w.leg, data, from, now)
+			} else {
+				s.receiveRTP(w.leg, data, from, now)
+			}
+		}
+		total += n
+		// Others wait too: a flood on one port must not starve them.
+		if !s.batch.Full(n) || total >= 64 {
+			return total
+		}
+	}
+}
+
+// isRTCP tells multiplexed packets apart (RFC 5761 section 4).
+func isRTCP(b []byte) bool { return len(b) > 1 && b[1]&0x7f >= 64 && b[1]&0x7f < 96 }
+
+// timers does what is due: frames of players, reports.
+func (s *shard) timers(now time.Time) {
+	if s.players > 0 {
+		if late := now.Sub(s.due); late > maxLag {
+			s.count.lagged += uint64(late / slotTime)
+			s.due = now
+		}
+		for !s.due.After(now) {
+			s.playSlot(now)
+			s.turn = (s.turn + 1) % wheelSlots
+			s.due = s.due.Add(slotTime)
+		}
+	}
+	if now.Sub(s.tidied) >= tidyTime {
+		s.tidied = now
+		for _, l := range s.legs {
+			if l.tx != nil && now.After(l.nextRTCP) {
+				s.sendReport(l, now)
+			}
+		}
+	}
+}

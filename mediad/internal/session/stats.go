@@ -1,0 +1,131 @@
+package session
+
+import (
+	"time"
+
+	"github.com/pion/rtp"
+
+	"trunkline/mediad/internal/sdp"
+)
+
+// started is the zero of arrival times; only differences count.
+var started = time.Now()
+
+// inStats are of what a leg receives and authenticates (RFC 3550 appendix A).
+// Totals run over streams; the rest is of the stream heard last.
+type inStats struct {
+	packets, bytes   uint64
+	forged, replayed uint64
+	misplaced        uint64
+	rtcp             uint64
+	lostBefore       int64 // of streams that are over
+	maxGap           time.Duration
+	lastArrival      time.Time
+
+	heard   bool
+	ssrc    uint32
+	first   uint64 // packet index
+	highest uint64
+	count   uint64 // of this stream
+	clock   int
+	transit int64  // arrival minus timestamp, in ticks
+	timed   bool   // transit holds
+	jitter  uint64 // 16 times the jitter in ticks, as appendix A.8 keeps it
+
+	// What the last report of ours covered.
+	reportedExpected, reportedCount uint64
+
+	// The peer's last sender report, for LSR and DLSR.
+	srMiddle  uint32
+	srArrival time.Time
+	srSSRC    uint32
+}
+
+// arrived counts an authentic packet and tells whether it is the newest of its
+// stream.
+func (st *inStats) arrived(h *rtp.Header, index uint64, size int, codec *sdp.Codec, now time.Time) bool {
+	if !st.lastArrival.IsZero() {
+		st.maxGap = max(st.maxGap, now.Sub(st.lastArrival))
+	}
+	st.lastArrival = now
+	st.packets++
+	if !st.heard || st.ssrc != h.SSRC {
+		st.endStream()
+		st.heard, st.ssrc, st.first, st.highest, st.count = true, h.SSRC, index, index, 1
+		st.timed, st.jitter, st.reportedExpected, st.reportedCount = false, 0, 0, 0
+		st.time(h, codec, now)
+		return true
+	}
+	st.count++
+	st.first = min(st.first, index)
+	newest := index > st.highest
+	if newest {
+		st.highest = index
+		st.time(h, codec, now)
+	}
+	return newest
+}
+
+// time is the jitter estimate of RFC 3550 appendix A.8, for audio only: events
+// hold their timestamp still.
+func (st *inStats) time(h *rtp.Header, codec *sdp.Codec, now time.Time) {
+	if codec == nil || codec.Name == sdp.Event {
+		return
+	}
+	if codec.Clock != st.clock {
+		st.clock, st.timed = codec.Clock, false
+	}
+	ticks := now.Sub(started).Microseconds() * int64(codec.Clock) / 1e6
+	transit := int64(int32(uint32(ticks) - h.Timestamp))
+	if st.timed && !h.Marker { // a marker begins a talkspurt: its pause is no jitter
+		d := transit - st.transit
+		if d < 0 {
+			d = -d
+		}
+		st.jitter += uint64(d) - (st.jitter+8)>>4
+	}
+	st.transit, st.timed = transit, true
+}
+
+// endStream adds a stream's losses to the total.
+func (st *inStats) endStream() {
+	if st.heard {
+		st.lostBefore += st.lostNow()
+		st.heard = false
+	}
+}
+
+// newKey: packet indices start anew under another key.
+func (st *inStats) newKey() { st.endStream() }
+
+func (st *inStats) expected() uint64 { return st.highest - st.first + 1 }
+
+func (st *inStats) lostNow() int64 { return int64(st.expected()) - int64(st.count) }
+
+// lost is RFC 3550's cumulative number, over all streams.
+func (st *inStats) lost() int64 {
+	if !st.heard {
+		return st.lostBefore
+	}
+	return st.lostBefore + st.lostNow()
+}
+
+func (st *inStats) jitterMicros() int64 {
+	if st.clock == 0 {
+		return 0
+	}
+	return int64(st.jitter>>4) * 1e6 / int64(st.clock)
+}
+
+// outStats are of what a leg sends.
+type outStats struct {
+	packets, bytes uint64
+	rtcp           uint64
+}
+
+// reports is what the peer says of what it receives from us.
+type reports struct {
+	lost   int64
+	jitter uint64 // ticks
+	rtt    time.Duration
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"trunkline/routerd/routeapi"
+)
+
+// showStatus asks every router, since each speaks for itself alone.
+func showStatus(ctx context.Context, c *client, p printer) error {
+	var all []routeapi.Status
+	var down []string
+	for _, host := range c.hosts {
+		var s routeapi.Status
+		if _, err := c.ask(ctx, host, "GET", routeapi.PathStatus, nil, &s); err != nil {
+			down = append(down, fmt.Sprintf("%s\tdown: %v", host, err))
+			continue
+		}
+		all = append(all, s)
+	}
+	if p.json {
+		return p.asJSON(all)
+	}
+	return p.table(func(w io.Writer) {
+		fmt.Fprintln(w, "NODE\tREADY\tLEADER\tTERM\tAPPLIED\tCALLS\tOWN\tWAITING\tSTATE")
+		for _, s := range all {
+			fmt.Fprintf(w, "%s\t%t\t%s\t%d\t%d\t%d\t%d\t%d\t%.12s\n", s.Node, s.Ready, s.Leader, s.Term, s.Applied, s.Calls, s.OwnCalls, s.Waiting, s.Hash)
+		}
+		for _, d := range down {
+			fmt.Fprintln(w, d)
+		}
+	})
+}
+
+func callTable(w io.Writer, calls []routeapi.Call) {
+	fmt.Fprintln(w, "CALL\tSTATE\tNODE\tEPOCH\tTRUNK\tEDGE\tFROM\tTO\tQUEUE\tAGENT\tWORKER\tCODEC\tSUITE\tAGE")
+	for _, c := range calls {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, c.Node, c.Epoch, c.Trunk, c.Edge,
+			c.From, c.To, dash(c.Queue), dash(c.Agent), dash(c.Worker), dash(c.Codec), dash(c.Suite), time.Since(c.Arrived).Round(time.Second))
+	}
+}
+
+func queueTable(w io.Writer, queues []routeapi.Queue) {
+	fmt.Fprintln(w, "QUEUE\tWAITING\tOLDEST\tAGENTS\tIDLE")
+	for _, q := range queues {
+		fmt.Fprintf(w, "%s\t%d\t%.1fs\t%d\t%d\n", q.ID, q.Waiting, q.OldestWait, q.Agents, q.Idle)
+	}
+}
+
+func agentTable(w io.Writer, agents []routeapi.Agent) {
+	fmt.Fprintln(w, "AGENT\tNAME\tSTATUS\tSTATE\tCALL\tMISSED\tQUEUES\tPHONES")
+	for _, a := range agents {
+		status := a.Status
+		if a.Reason != "" {
+			status += " (" + a.Reason + ")"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", a.ID, a.Name, status, a.State, dash(a.Call), a.Missed,
+			strings.Join(a.Queues, ","), dash(strings.Join(a.Contacts, " ")))
+	}
+}
+
+func clusterTable(w io.Writer, c routeapi.Cluster) {
+	fmt.Fprintln(w, "ROUTER\tALIVE\tROLE\tINCARNATION\tCALLS\tSIP")
+	for _, n := range c.Nodes {
+		role := "follower"
+		if n.ID == c.Leader {
+			role = "leader"
+		}
+		fmt.Fprintf(w, "%s\t%t\t%s\t%d\t%d\t%s\n", n.ID, n.Alive, role, n.Incarnation, n.Calls, n.SIP)
+	}
+	fmt.Fprintln(w, "\nWORKER\tALIVE\tLEGS\tFREE PORTS\tINCARNATION")
+	for _, m := range c.Workers {
+		fmt.Fprintf(w, "%s\t%t\t%d\t%d\t%d\n", m.ID, m.Alive, m.Sessions, m.FreePorts, m.Incarnation)
+	}
+	fmt.Fprintln(w, "\nMEDIA ADDRESS\tHOST\tSTANDBY\tEPOCH\tCALLS")
+	for _, a := range c.Media {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\n", a.Address, dash(a.Worker), dash(a.Standby), a.Epoch, a.Calls)
+	}
+	fmt.Fprintln(w, "\nTRUNK\tCHANNELS\tUSED")
+	for _, t := range c.Trunks {
+		fmt.Fprintf(w, "%s\t%d\t%d\n", t.ID, t.Channels, t.Used)
+	}
+}
+
+func factTable(w io.Writer, facts []routeapi.Fact) {
+	fmt.Fprintln(w, "INDEX\tAT\tKIND\tCALL\tLEG\tAGENT\tNODE\tMORE")
+	for _, f := range facts {
+		var more []string
+		for k, v := range f.Attrs {
+			more = append(more, k+"="+v)
+		}
+		slices.Sort(more)
+		fmt.Fprintf(w, "%d.%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Index, f.N, f.At.Format("15:04:05.000"), f.Kind,
+			dash(f.Call), dash(f.Leg), dash(f.Agent), dash(f.Node), strings.Join(more, " "))
+	}
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,273 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"trunkline/routerd/acd"
+	"trunkline/routerd/internal/sip"
+)
+
+// actor runs one call this node owns: both its legs, in one goroutine, so that
+// what comes from either far end, from the log and from timers is handled one
+// after the other. It commits before it sends; a command that comes back stale
+// means the call has another owner, and the actor ends without a word.
+type actor struct {
+	n    *Node
+	call acd.CallID
+	box  *mailbox
+
+	// The rest belongs to the actor's goroutine.
+	epoch uint64
+	legs  map[acd.LegID]*sip.Leg
+	done  map[acd.EffectID]bool // orders already carried out, so that a repeat is harmless
+	rings map[acd.LegID]ring    // called legs not answered yet
+	// cancelled legs are not tried at another contact; unusable ones answered
+	// with media that can't be used and are hung up.
+	cancelled, unusable map[acd.LegID]bool
+	invited             time.Time // when the INVITE came to this process, else zero
+	released            bool
+	stale               bool
+}
+
+// arrival is a message from a far end.
+type arrival struct {
+	msg  sip.Message
+	flow sip.Flow
+}
+
+// undelivered is a packet of ours that reached none of its hops.
+type undelivered struct {
+	leg    acd.LegID
+	packet sip.Packet
+	err    error
+}
+
+// actorOf returns the call's actor, started if need be.
+func (n *Node) actorOf(call acd.CallID) *actor {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if a := n.actors[call]; a != nil {
+		return a
+	}
+	a := &actor{n: n, call: call, box: newMailbox()}
+	n.actors[call] = a
+	n.running.Add(1)
+	go a.run()
+	return a
+}
+
+// post hands a message to the call's actor, if need be a new one.
+func (n *Node) post(call acd.CallID, msg any) {
+	for !n.actorOf(call).box.put(msg) {
+		// The actor was just ending: its place is free in a moment.
+	}
+}
+
+func (a *actor) run() {
+	defer a.n.running.Done()
+	a.takeUp()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		for {
+			msg, ok := a.box.take()
+			if !ok {
+				break
+			}
+			a.handle(msg)
+		}
+		if a.over() && a.leave() {
+			return
+		}
+		timer.Reset(a.untilDeadline())
+		select {
+		case <-a.box.wake:
+		case <-timer.C:
+			a.tickLegs()
+		case <-a.n.life.Done():
+			return
+		}
+	}
+}
+
+// takeUp begins with the call as the log has it: its legs go on where their
+// records stand. What this actor remembers of an earlier ownership is dropped,
+// for another node may have changed everything since.
+func (a *actor) takeUp() {
+	a.epoch, a.stale = 0, false
+	a.legs, a.rings = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}
+	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]bool{}
+	var records []acd.LegRecord
+	a.n.view(func(m *acd.Machine) {
+		c, ok := m.Call(a.call)
+		if !ok || c.Owner != a.n.owner() {
+			return
+		}
+		a.epoch = c.Epoch
+		for _, l := range c.Legs {
+			if len(l.Record) > 0 && l.State != acd.LegOver {
+				records = append(records, acd.LegRecord{Leg: l.ID, Record: l.Record})
+			}
+		}
+	})
+	for _, r := range records {
+		leg := new(sip.Leg)
+		if err := leg.UnmarshalBinary(r.Record); err != nil {
+			a.n.log.Error("a leg's record can't be read: the leg is given up", "call_id", a.call, "leg", r.Leg, "err", err)
+			a.report(r.Leg, ended(r.Leg, "record"))
+			continue
+		}
+		a.legs[r.Leg] = leg
+		a.act(r.Leg, leg.Resume(a.n.machineTime(), a.n.local(a.call, leg.LocalTag())))
+	}
+}
+
+func (a *actor) handle(msg any) {
+	// A higher epoch grants the call to this node once more.
+	if e, ok := msg.(acd.Effect); ok && e.Epoch > a.epoch {
+		a.takeUp()
+	}
+	if a.stale {
+		return
+	}
+	switch m := msg.(type) {
+	case arrival:
+		a.receive(m)
+	case acd.Effect:
+		a.order(m)
+	case newCall:
+		a.arrive(m)
+	case undelivered:
+		a.n.log.Warn("could not send", "call_id", a.call, "leg", m.leg, "err", m.err)
+		if leg := a.legs[m.leg]; leg != nil {
+			a.act(m.leg, leg.SendFailed(a.n.machineTime(), m.packet))
+		}
+	}
+}
+
+// receive gives a far end's message to the leg whose dialog it belongs to.
+func (a *actor) receive(m arrival) {
+	for id, leg := range a.legs {
+		if leg.CallID() != m.msg.CallID() {
+			continue
+		}
+		switch msg := m.msg.(type) {
+		case *sip.Request:
+			a.act(id, leg.Request(a.n.machineTime(), msg, m.flow))
+		case *sip.Response:
+			a.act(id, leg.Response(a.n.machineTime(), msg))
+		}
+		return
+	}
+	a.n.refuseStray(m.msg, m.flow)
+}
+
+func (a *actor) tickLegs() {
+	now := a.n.machineTime()
+	for id, leg := range a.legs {
+		if d, ok := leg.Deadline(); ok && d <= now {
+			a.act(id, leg.Tick(now))
+		}
+	}
+}
+
+// over tells whether nothing can happen to the call any more.
+func (a *actor) over() bool {
+	if a.stale {
+		return true
+	}
+	if !a.released {
+		return false
+	}
+	for _, leg := range a.legs {
+		if !leg.Done() {
+			return false
+		}
+	}
+	return true
+}
+
+// leave ends the actor unless a message came in meanwhile.
+func (a *actor) leave() bool {
+	a.n.mu.Lock()
+	defer a.n.mu.Unlock()
+	if !a.box.closeIfEmpty() {
+		return false
+	}
+	delete(a.n.actors, a.call)
+	return true
+}
+
+func (a *actor) untilDeadline() time.Duration {
+	wait := time.Hour
+	now := a.n.machineTime()
+	for _, leg := range a.legs {
+		if d, ok := leg.Deadline(); ok {
+			wait = min(wait, max(time.Duration(d-now), 0))
+		}
+	}
+	return wait
+}
+
+func (a *actor) head() acd.OnCall { return acd.OnCall{Call: a.call, Epoch: a.epoch} }
+
+// fact makes a command about the call; the head carries epoch and records.
+type fact func(head acd.OnCall) acd.Body
+
+func updated(h acd.OnCall) acd.Body { return acd.LegUpdated{OnCall: h} }
+
+// act carries out what a leg asked for: commit its record with the facts its
+// events tell, then send. Nothing is sent that could not be committed.
+func (a *actor) act(id acd.LegID, out sip.Output) {
+	facts := a.facts(id, out.Events)
+	if len(facts) == 0 && out.Commit {
+		facts = append(facts, updated)
+	}
+	for _, f := range facts {
+		if !a.report(id, f) {
+			return
+		}
+	}
+	a.send(id, out.Send)
+	for _, e := range out.Events {
+		a.follow(id, e)
+	}
+}
+
+// report commits one fact and tells whether the call is still ours.
+func (a *actor) report(id acd.LegID, f fact) bool {
+	_, ok := a.commit(id, f)
+	return ok
+}
+
+// commit commits one fact together with the record of the leg it is about, and
+// returns the machine's answer. It returns false if the call is not ours any
+// more.
+func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
+	head := a.head()
+	if leg := a.legs[id]; leg != nil {
+		rec, err := leg.MarshalBinary()
+		if err != nil {
+			a.n.halt(fmt.Errorf("a leg's record can't be written: %w", err))
+		}
+		head.Records = []acd.LegRecord{{Leg: id, Record: rec}}
+	}
+	res, _, err := a.n.proposer.propose(a.n.life, f(head))
+	if err != nil { // only when this life ends
+		a.stale = true
+		return res, false
+	}
+	if !res.Applied && res.Reason == acd.ReasonStaleEpoch {
+		a.n.log.Info("call has another owner now", "call_id", a.call)
+		a.stale = true
+		return res, false
+	}
+	return res, true
+}
+
+func (a *actor) send(id acd.LegID, packets []sip.Packet) {
+	for _, p := range packets {
+		a.n.sendPacket(p, func(err error) { a.box.put(undelivered{id, p, err}) })
+	}
+}

@@ -1,0 +1,80 @@
+package node
+
+import (
+	"trunkline/mediad/mediaapi"
+	"trunkline/routerd/acd"
+	"trunkline/routerd/internal/sip"
+)
+
+// facts turns what a leg tells into commands, in order.
+func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
+	for _, e := range events {
+		switch e := e.(type) {
+		case sip.Ringing:
+			out = append(out, func(h acd.OnCall) acd.Body { return acd.LegProgressed{OnCall: h, Leg: id, Code: e.Code} })
+		case sip.Answered:
+			out = append(out, a.answered(id, e))
+		case sip.Failed:
+			if tryNext(e.Code) && !a.cancelled[id] && a.ringNext(id) {
+				return nil // under the same leg, with another contact
+			}
+			delete(a.rings, id)
+			out = append(out, failed(id, e.Code, e.Reason))
+		case sip.Ended:
+			delete(a.rings, id)
+			out = append(out, ended(id, e.Cause))
+		}
+	}
+	return out
+}
+
+// tryNext tells whether a failure is the way's and not the phone's: flow
+// failed (RFC 5626), nobody answered at all, next hop unreachable.
+func tryNext(code int) bool { return code == 408 || code == 430 || code == 503 }
+
+// answered applies the phone's SDP before the answer is committed and
+// acknowledged, so that media flows from the first packet on.
+func (a *actor) answered(id acd.LegID, e sip.Answered) fact {
+	delete(a.rings, id)
+	address, _ := a.address()
+	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAnswer, Leg: string(id), SDP: string(e.SDP)})
+	if err != nil {
+		a.n.log.Warn("an agent's answer can't be used", "call_id", a.call, "leg", id, "err", err)
+		a.unusable[id] = true
+		return failed(id, sipCode(err), err.Error())
+	}
+	media := acd.Media{Address: address, Codec: rep.Codec, Suite: rep.Suite}
+	return func(h acd.OnCall) acd.Body { return acd.LegAnswered{OnCall: h, Leg: id, Media: media} }
+}
+
+// follow does what an event calls for once it is committed and the leg's
+// packets are out.
+func (a *actor) follow(id acd.LegID, e sip.Event) {
+	if a.stale {
+		return
+	}
+	leg := a.legs[id]
+	switch e := e.(type) {
+	case sip.Answered:
+		if a.unusable[id] { // acknowledged, and ended
+			a.act(id, leg.Bye(a.n.machineTime()))
+		}
+	case sip.Reoffer:
+		a.reoffer(id, leg, e.SDP)
+	}
+}
+
+// reoffer answers a far end's new offer (RFC 3261 section 14).
+func (a *actor) reoffer(id acd.LegID, leg *sip.Leg, sdp []byte) {
+	address, ok := a.address()
+	if !ok {
+		a.act(id, leg.AnswerOffer(a.n.machineTime(), 488, nil))
+		return
+	}
+	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAccept, Leg: string(id), SDP: string(sdp)})
+	if err != nil {
+		a.act(id, leg.AnswerOffer(a.n.machineTime(), sipCode(err), nil, refusalHeaders(sipCode(err), 0)...))
+		return
+	}
+	a.act(id, leg.AnswerOffer(a.n.machineTime(), 200, []byte(rep.SDP)))
+}

@@ -1,0 +1,154 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"trunkline/mediad/mediaapi"
+	"trunkline/raftstore/gossip"
+	"trunkline/routerd/acd"
+)
+
+// newcomerGrace is how long after its own start a leader waits for gossip to
+// find a member before it takes the member's absence for death.
+const newcomerGrace = 5 * time.Second
+
+// reconcile is the leader's duty: what gossip sees of routers and workers
+// becomes committed facts. Gossip only suspects; the machine's answer decides.
+func (n *Node) reconcile(ctx context.Context) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-n.gossip.Changes():
+		}
+		if _, self := n.store.Leader(); !self {
+			continue
+		}
+		seen := map[string]gossip.Member{}
+		for _, m := range n.gossip.Members() {
+			seen[m.Name] = m
+			n.everSeen[m.Name] = true
+		}
+		n.reconcileRouters(ctx, seen)
+		n.reconcileWorkers(ctx, seen)
+	}
+}
+
+// absent tells whether a member that the machine holds alive is gone.
+func (n *Node) absent(name string, seen map[string]gossip.Member) bool {
+	if _, ok := seen[name]; ok {
+		return false
+	}
+	return n.everSeen[name] || time.Since(n.started) > newcomerGrace
+}
+
+func (n *Node) reconcileRouters(ctx context.Context, seen map[string]gossip.Member) {
+	var dead []acd.Owner
+	alive := 0
+	n.view(func(m *acd.Machine) {
+		for _, r := range m.Nodes() {
+			if !r.Alive {
+				continue
+			}
+			alive++
+			if r.ID != n.id && n.absent(string(r.ID), seen) {
+				dead = append(dead, acd.Owner{Node: r.ID, Incarnation: r.Incarnation})
+			}
+		}
+	})
+	// A leader that sees most of the cluster gone is itself the one cut off.
+	if len(dead)*2 > alive {
+		return
+	}
+	for _, o := range dead {
+		n.log.Warn("router is gone: its calls move", "peer", o.Node, "incarnation", o.Incarnation)
+		n.tell(ctx, acd.NodeDied{Owner: o})
+	}
+}
+
+func (n *Node) reconcileWorkers(ctx context.Context, seen map[string]gossip.Member) {
+	known := map[acd.WorkerID]acd.Worker{}
+	n.view(func(m *acd.Machine) {
+		for _, w := range m.Workers() {
+			known[w.ID] = w
+		}
+	})
+	for _, m := range seen {
+		meta, ok := workerMeta(m)
+		if !ok {
+			continue
+		}
+		id := acd.WorkerID(m.Name)
+		if w, ok := known[id]; ok && (meta.Incarnation < w.Incarnation || meta.Incarnation == w.Incarnation) {
+			continue
+		}
+		n.log.Info("media worker joined", "worker", id, "incarnation", meta.Incarnation)
+		n.tell(ctx, acd.WorkerStarted{Worker: id, Incarnation: meta.Incarnation, Control: meta.Control, Replication: meta.Replication, Addresses: meta.Addresses})
+	}
+	for id, w := range known {
+		if w.Alive && n.absent(string(id), seen) {
+			n.workerDied(id, w.Incarnation)
+		}
+	}
+}
+
+// workerDied reports a worker's death once for each life.
+func (n *Node) workerDied(id acd.WorkerID, incarnation uint64) {
+	n.mu.Lock()
+	done := n.reported[id] == incarnation
+	n.reported[id] = incarnation
+	n.mu.Unlock()
+	if done {
+		return
+	}
+	n.log.Warn("media worker is gone: its media address moves to the standby", "worker", id, "incarnation", incarnation)
+	go n.tell(n.life, acd.WorkerDied{Worker: id, Incarnation: incarnation})
+}
+
+// tell proposes a fact whose answer changes nothing for the caller.
+func (n *Node) tell(ctx context.Context, body acd.Body) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, _, err := n.proposer.propose(ctx, body); err != nil && ctx.Err() == nil {
+		n.log.Error("a fact could not be committed", "err", err)
+	}
+}
+
+func workerMeta(m gossip.Member) (mediaapi.WorkerMeta, bool) {
+	var meta mediaapi.WorkerMeta
+	err := json.Unmarshal(m.Meta, &meta)
+	return meta, err == nil && meta.Kind == "worker"
+}
+
+// tick proposes a Ticked whenever this node leads and a timer is due.
+func (n *Node) tick(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-n.deadlineMoved:
+		}
+		wait := 50 * time.Millisecond
+		if _, self := n.store.Leader(); self {
+			var due acd.Time
+			var some bool
+			n.view(func(m *acd.Machine) { due, some = m.NextDeadline() })
+			if some {
+				wait = max(due.Sub(n.machineTime()), 0)
+				if wait == 0 {
+					n.tell(ctx, acd.Ticked{})
+					wait = 2 * time.Millisecond // never spin on a deadline in the far end of a slow log
+				}
+			}
+		}
+		timer.Reset(min(wait, 50*time.Millisecond))
+	}
+}

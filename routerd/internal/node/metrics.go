@@ -1,0 +1,71 @@
+package node
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"trunkline/routerd/acd"
+)
+
+// What the node counts; see docs/metrics.md.
+var (
+	arrived    = metrics.NewCounter("routerd_calls_arrived_total")
+	refused    = metrics.NewCounter("routerd_calls_refused_total")
+	handedOver = metrics.NewCounter("routerd_messages_handed_over_total")
+	claimed    = metrics.NewCounter("routerd_calls_claimed_total")
+	swept      = metrics.NewCounter("routerd_media_swept_total")
+	strays     = metrics.NewCounter("routerd_stray_messages_total")
+	registered = metrics.NewCounter("routerd_registrations_total")
+	challenged = metrics.NewCounter("routerd_registrations_challenged_total")
+	setup      = metrics.NewHistogram("routerd_call_setup_seconds")
+)
+
+// exposeState registers the gauges read from the machine when scraped.
+func (n *Node) exposeState() {
+	metrics.NewGauge("routerd_calls_open", func() float64 { return n.count(func(m *acd.Machine) int { return m.OpenCalls() }) })
+	metrics.NewGauge("routerd_calls_owned", func() float64 {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return float64(len(n.actors))
+	})
+	metrics.NewGauge("routerd_ready", func() float64 {
+		if n.Ready() == nil {
+			return 1
+		}
+		return 0
+	})
+	metrics.RegisterMetricsWriter(n.writeState)
+}
+
+// writeState writes the gauges whose labels come from the routing tree.
+func (n *Node) writeState(w io.Writer) {
+	var queues []acd.QueueInfo
+	var trunks []acd.TrunkInfo
+	var noops []acd.Count
+	n.view(func(m *acd.Machine) { queues, trunks, noops = m.Queues(), m.Trunks(), m.NoOps() })
+	now := n.machineTime()
+	for _, q := range queues {
+		var oldest float64
+		if q.Oldest != 0 {
+			oldest = now.Sub(q.Oldest).Seconds()
+		}
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_queue_waiting_calls{queue=%q}", q.ID), uint64(q.Waiting))
+		metrics.WriteGaugeFloat64(w, fmt.Sprintf("routerd_queue_oldest_wait_seconds{queue=%q}", q.ID), oldest)
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_queue_available_agents{queue=%q}", q.ID), uint64(q.Agents))
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_queue_idle_agents{queue=%q}", q.ID), uint64(q.Idle))
+	}
+	for _, t := range trunks {
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_trunk_used_channels{trunk=%q}", t.ID), uint64(t.Used))
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_trunk_limit_channels{trunk=%q}", t.ID), uint64(t.Channels))
+	}
+	for _, c := range noops {
+		metrics.WriteCounterUint64(w, fmt.Sprintf("routerd_commands_without_effect_total{reason=%q}", c.Reason), c.N)
+	}
+}
+
+func (n *Node) count(f func(m *acd.Machine) int) (v float64) {
+	n.view(func(m *acd.Machine) { v = float64(f(m)) })
+	return v
+}

@@ -1,0 +1,160 @@
+package node
+
+import (
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"trunkline/routerd/acd"
+	"trunkline/routerd/routeapi"
+)
+
+func (n *Node) status() routeapi.Status {
+	leader, _ := n.store.Leader()
+	s := routeapi.Status{Node: n.conf.Node, Ready: n.Ready() == nil, Leader: leader, Term: n.store.Stats().Term, Incarnation: n.incarnation.Load()}
+	own := n.owner()
+	n.stateMu.RLock()
+	defer n.stateMu.RUnlock()
+	s.Applied = n.applied
+	hash := n.machine.Hash()
+	s.Hash = hex.EncodeToString(hash[:])
+	for _, c := range n.machine.Calls() {
+		s.Calls++
+		if c.Owner == own {
+			s.OwnCalls++
+		}
+		if c.State == acd.CallWaiting {
+			s.Waiting++
+		}
+	}
+	return s
+}
+
+func (n *Node) calls() []routeapi.Call {
+	out := []routeapi.Call{}
+	n.view(func(m *acd.Machine) {
+		hosts := map[string]acd.WorkerID{}
+		for _, h := range m.MediaHosts() {
+			hosts[h.Address] = h.Worker
+		}
+		for _, c := range m.Calls() {
+			out = append(out, callView(c, hosts))
+		}
+	})
+	return out
+}
+
+func callView(c acd.Call, hosts map[string]acd.WorkerID) routeapi.Call {
+	v := routeapi.Call{
+		ID: string(c.ID), SIPID: c.SIPID, State: string(c.State), Node: string(c.Owner.Node), Epoch: c.Epoch,
+		Trunk: string(c.Trunk), Edge: c.Edge, From: mask(c.From), To: c.To, Queue: string(c.Queue), Ticket: c.Ticket, Agent: string(c.Agent),
+		Arrived: wall(c.Arrived), Enqueued: wall(c.Enqueued), Answered: wall(c.Bridged),
+	}
+	if len(c.Media) > 0 {
+		v.Media = c.Media[len(c.Media)-1]
+		v.Worker = string(hosts[v.Media])
+	}
+	for _, l := range c.Legs {
+		if l.Role == acd.RoleCaller {
+			v.Codec, v.Suite = l.Media.Codec, l.Media.Suite
+		}
+		v.Legs = append(v.Legs, routeapi.Leg{ID: string(l.ID), Role: string(l.Role), State: string(l.State), Agent: string(l.Agent), Codec: l.Media.Codec, Suite: l.Media.Suite})
+	}
+	return v
+}
+
+func (n *Node) queues() []routeapi.Queue {
+	out := []routeapi.Queue{}
+	now := n.machineTime()
+	n.view(func(m *acd.Machine) {
+		for _, q := range m.Queues() {
+			v := routeapi.Queue{ID: string(q.ID), Waiting: q.Waiting, Agents: q.Agents, Idle: q.Idle}
+			if q.Oldest != 0 {
+				v.OldestWait = now.Sub(q.Oldest).Seconds()
+			}
+			out = append(out, v)
+		}
+	})
+	return out
+}
+
+func (n *Node) agents() []routeapi.Agent {
+	out := []routeapi.Agent{}
+	n.view(func(m *acd.Machine) {
+		for _, a := range m.Agents() {
+			v := routeapi.Agent{ID: string(a.ID), Name: a.Name, Status: string(a.Status), State: string(a.State), Reason: a.Reason,
+				Call: string(a.Call), Missed: a.Missed, Contacts: []string{}, Queues: []string{}}
+			for _, c := range a.Contacts {
+				v.Contacts = append(v.Contacts, c.URI)
+			}
+			for _, q := range a.Queues {
+				v.Queues = append(v.Queues, string(q))
+			}
+			out = append(out, v)
+		}
+	})
+	return out
+}
+
+func (n *Node) cluster() routeapi.Cluster {
+	leader, _ := n.store.Leader()
+	out := routeapi.Cluster{Leader: leader, Nodes: []routeapi.Node{}, Workers: []routeapi.Worker{}, Media: []routeapi.MediaHost{}, Trunks: []routeapi.Trunk{}}
+	seen := map[string]bool{}
+	load := map[string]routeapi.Worker{}
+	for _, m := range n.gossip.Members() {
+		seen[m.Name] = true
+		if meta, ok := workerMeta(m); ok {
+			load[m.Name] = routeapi.Worker{Sessions: meta.Sessions, FreePorts: meta.FreePorts}
+		}
+	}
+	n.view(func(m *acd.Machine) {
+		owned := map[acd.NodeID]int{}
+		for _, c := range m.Calls() {
+			owned[c.Owner.Node]++
+		}
+		for _, r := range m.Nodes() {
+			_, voter := n.conf.Raft.Voters[string(r.ID)]
+			out.Nodes = append(out.Nodes, routeapi.Node{ID: string(r.ID), Alive: r.Alive, Voter: voter, Incarnation: r.Incarnation, Calls: owned[r.ID], SIP: r.SIP})
+		}
+		for _, w := range m.Workers() {
+			v := load[string(w.ID)]
+			v.ID, v.Alive, v.Incarnation = string(w.ID), w.Alive, w.Incarnation
+			out.Workers = append(out.Workers, v)
+		}
+		for _, t := range m.Trunks() {
+			out.Trunks = append(out.Trunks, routeapi.Trunk{ID: string(t.ID), Channels: t.Channels, Used: t.Used})
+		}
+		for _, h := range m.MediaHosts() {
+			out.Media = append(out.Media, routeapi.MediaHost{Address: h.Address, Worker: string(h.Worker), Standby: string(h.Standby), Epoch: h.Epoch, Calls: h.Calls})
+		}
+	})
+	return out
+}
+
+func factView(f acd.Fact) routeapi.Fact {
+	v := routeapi.Fact{Index: f.Index, N: f.N, At: wall(f.At), Kind: f.Kind, Call: string(f.Call), Leg: string(f.Leg),
+		Agent: string(f.Agent), Queue: string(f.Queue), Node: string(f.Node)}
+	if len(f.Attrs) > 0 {
+		v.Attrs = make(map[string]string, len(f.Attrs))
+		for _, a := range f.Attrs {
+			v.Attrs[a.Key] = a.Value
+		}
+	}
+	return v
+}
+
+// wall shows machine time as a date; machine time starts at one.
+func wall(t acd.Time) time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(t)).UTC()
+}
+
+// mask hides all but the last four digits of a caller's number.
+func mask(number string) string {
+	if len(number) <= 4 {
+		return number
+	}
+	return strings.Repeat("*", len(number)-4) + number[len(number)-4:]
+}

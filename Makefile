@@ -1,0 +1,60 @@
+# Trunkline: make help says what there is.
+
+GO ?= go
+# libopusfile is not needed: Opus comes in RTP packets, not in files.
+export GOFLAGS := -tags=nolibopusfile
+
+PROGRAMS := ./routerd ./routerd/cmd/routerctl ./mediad ./loadtest
+GO_LEAST := 1.26
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test load up check build setup go clean
+
+help:
+	@echo 'make demo   place ten real calls through the whole tier and kill parts of it'
+	@echo 'make test   everything that guards the project, under 15 minutes'
+	@echo 'make load   4 000 calls a minute through the whole tier for 60 s'
+	@echo 'make up     keep the tier running until Ctrl-C'
+	@echo 'make check  formatting, vet, staticcheck, import rules, kamailio -c, quick tests'
+	@echo 'make build  programs into bin/'
+	@echo 'make setup  install or build what is missing on this machine (the others do it too)'
+	@echo 'make clean  remove bin/ and out/ (the Debian 13 root stays in the cache folder)'
+
+demo: build
+	@bin/loadtest demo
+
+load: build
+	@bin/loadtest load
+
+up: build
+	@bin/loadtest up
+
+# The last of these runs the demo against daemons built with the race detector.
+test: check
+	$(GO) test $(GO_TEST_FLAGS) -race $$($(GO) list ./... | grep -v /loadtest)
+	$(GO) test $(GO_TEST_FLAGS) -race -p 1 ./loadtest/...
+
+check: build
+	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './out/*')); \
+	if [ -n "$$unformatted" ]; then echo "run gofmt -w on:" $$unformatted >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck -tags nolibopusfile ./...
+	$(GO) test $(GO_TEST_FLAGS) -run 'Import|Accept|Mirror|Routing|Debian' ./loadtest/lab
+	$(GO) test $(GO_TEST_FLAGS) -short $$($(GO) list ./... | grep -v /loadtest)
+
+build: setup
+	@mkdir -p bin
+	$(GO) build -o bin/ $(PROGRAMS)
+
+# setup is built without C, for it installs the C compiler.
+setup: go
+	@CGO_ENABLED=0 $(GO) build -o bin/setup ./loadtest/lab/setup
+	@bin/setup
+
+go:
+	@least=$(GO_LEAST); have=$$($(GO) env GOVERSION 2>/dev/null | sed 's/^go//'); \
+	if [ "$$(printf '%s\n%s\n' "$$least" "$$have" | sort -V | head -n 1)" != "$$least" ]; then \
+		echo "make: Go $$least or newer is needed and this machine has $${have:-none}: unpack the release from go.dev/dl into /usr/local and put /usr/local/go/bin first on PATH" >&2; exit 1; fi
+
+clean:
+	rm -rf bin out

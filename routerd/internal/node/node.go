@@ -266,9 +266,14 @@ func (n *Node) drain() {
 	ctx, cancel := context.WithTimeout(n.life, drainPatience)
 	defer cancel()
 	for {
-		n.mu.Lock()
-		left := len(n.actors)
-		n.mu.Unlock()
+		left, own := 0, n.owner()
+		n.view(func(m *acd.Machine) {
+			for _, c := range m.Calls() {
+				if c.Owner == own {
+					left++
+				}
+			}
+		})
 		if left == 0 || !pause(ctx, 20*time.Millisecond) {
 			break
 		}

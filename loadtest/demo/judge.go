@@ -190,7 +190,7 @@ func (s *show) judgeFaults() {
 	s.report.Equal("router killed: re-INVITEs and UPDATEs at any far end", f.reinvites, 0, "requests")
 	seen, _ := s.log.Call(f.waiting.id())
 	s.report.Add("router killed: ticket of the waiting call", fmt.Sprint(seen.Tickets), "", "= one and the same", len(seen.Tickets) == 1)
-	s.report.Add("waiting calls are served in the order of their tickets", fmt.Sprint(s.servingOrder()), "calls", "= ascending tickets", s.inOrder())
+	s.report.Add("waiting calls are offered to operators in the order of their tickets, by the log", fmt.Sprint(s.servingOrder()), "calls", "= ascending tickets", s.inOrder())
 	s.report.AtMost("setup of the call placed during the outage", check.Millis(f.outage.result.Setup()), "ms", outageBound*s.cfg.Slack)
 	media := max(f.media.result.Media.LongestGap, f.media.legResult.Media.LongestGap)
 	s.report.AtMost("worker "+f.worker+" killed: gap at either side", check.Millis(media), "ms", gapBound*s.cfg.Slack)
@@ -248,7 +248,7 @@ func (s *show) judgeSpread() {
 	s.report.Equal("edges that carried calls", len(used["edge"]), len(edges), "")
 	// Of ten calls that an edge spreads by weight a router may well get none:
 	// those that filled the trunk count too.
-	s.report.Equal("routers that took calls", len(s.log.FirstOwners()), len(routers), "")
+	s.report.Equal("routers that took calls, those that filled the trunk included", len(s.log.FirstOwners()), len(routers), "")
 	s.report.Equal("media workers that carried calls", len(used["worker"]), len(workers), "")
 	s.report.Equal("combinations of codec and suite", len(used["combination"]), 4, "")
 	s.report.AtLeast("calls answered by "+softphoneUser+"'s softphone", float64(softphoneCalls), "calls", 1)

@@ -87,9 +87,7 @@ func (m *Machine) setAgentState(a *agent, s AgentState) {
 	if a.State == s {
 		return
 	}
-	m.fact(Fact{Kind: FactAgentState, Call: a.Call, Agent: a.ID, Attrs: []Attr{
-		{"state", string(s)}, {"was", string(a.State)},
-	}})
+	m.fact(Fact{Kind: FactAgentState, Call: a.Call, Agent: a.ID}).text("state", string(s)).text("was", string(a.State))
 	a.State, a.Since = s, m.now
 	m.agentReady(a)
 }
@@ -136,9 +134,8 @@ func (m *Machine) agentStatusSet(b AgentStatusSet) Result {
 }
 
 func (m *Machine) setStatus(a *agent, s AgentStatus, reason string) {
-	m.fact(Fact{Kind: FactAgentStatus, Agent: a.ID, Attrs: []Attr{
-		{"status", string(s)}, {"was", string(a.Status)}, {"reason", reason},
-	}})
+	m.fact(Fact{Kind: FactAgentStatus, Agent: a.ID}).
+		text("status", string(s)).text("was", string(a.Status)).text("reason", reason)
 	became := s == Available && a.Status != Available
 	a.Status, a.Reason = s, reason
 	if became {

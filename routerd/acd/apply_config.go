@@ -40,9 +40,7 @@ func (m *Machine) configApplied(b ConfigApplied) Result {
 		}
 	}
 	m.reindex()
-	m.fact(Fact{Kind: FactConfigApplied, Attrs: []Attr{
-		{"queues", itoa(len(b.Config.Queues))}, {"agents", itoa(len(b.Config.Agents))},
-	}})
+	m.fact(Fact{Kind: FactConfigApplied}).int("queues", len(b.Config.Queues)).int("agents", len(b.Config.Agents))
 	return Result{Applied: true}
 }
 

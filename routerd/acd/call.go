@@ -11,10 +11,24 @@ const (
 	retryReady = 2 // the cluster is starting
 )
 
-// call is an open call and its place in its queue's heap of calls to offer.
+// call is an open call and its place in its queue's heap of calls to offer. A
+// snapshot may hold the Call: whoever changes one asks the machine to own it
+// first.
 type call struct {
-	Call
-	pos int // -1: not in the heap
+	*Call
+	made uint64 // Machine.snapshots when this copy of Call was made
+	pos  int    // -1: not in the heap
+}
+
+// own makes the call's data the machine's alone. It comes before all that a
+// command or a timer does to a call.
+func (m *Machine) own(c *call) *call {
+	if c.made != m.snapshots {
+		data := *c.Call
+		data.Legs = append(make([]Leg, 0, max(2, len(data.Legs))), data.Legs...)
+		c.Call, c.made = &data, m.snapshots
+	}
+	return c
 }
 
 func (c *call) leg(id LegID) *Leg {
@@ -61,7 +75,7 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	if !m.mediaReady() {
 		return m.refuse(b, ReasonNoMedia, 503, retryReady)
 	}
-	c := &call{pos: -1, Call: Call{
+	c := &call{pos: -1, made: m.snapshots, Call: &Call{
 		ID: b.Call, Owner: b.Owner, Epoch: m.index, State: CallArriving,
 		Trunk: b.Trunk, Edge: b.Edge, From: b.From, To: b.To, SIPID: b.SIPID,
 		Greeting: number.Greeting, Queue: number.Queue, Arrived: m.now, LastLeg: 1,
@@ -75,9 +89,8 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	c.Legs = append(make([]Leg, 0, 2), caller)
 	m.calls[c.ID] = c
 	m.channels[c.Trunk]++
-	m.fact(Fact{Kind: FactCallArrived, Call: c.ID, Node: c.Owner.Node, Attrs: []Attr{
-		{"trunk", string(c.Trunk)}, {"edge", c.Edge}, {"from", c.From}, {"to", c.To}, {"sip_call_id", c.SIPID},
-	}})
+	m.fact(Fact{Kind: FactCallArrived, Call: c.ID, Node: c.Owner.Node}).
+		text("trunk", string(c.Trunk)).text("edge", c.Edge).text("from", c.From).text("to", c.To).text("sip_call_id", c.SIPID)
 	m.answer(c)
 	return Result{Applied: true, Epoch: c.Epoch}
 }
@@ -104,7 +117,7 @@ func (m *Machine) callerAnswered(c *call, l *Leg, media Media) Result {
 	m.stopCallTimers(c)
 	l.State, l.Media, l.Answered = LegUp, media, m.now
 	c.Answered = m.now
-	m.fact(Fact{Kind: FactCallAnswered, Call: c.ID, Leg: l.ID, Node: c.Owner.Node, Attrs: media.attrs()})
+	m.fact(Fact{Kind: FactCallAnswered, Call: c.ID, Leg: l.ID, Node: c.Owner.Node}).media(media)
 	if !m.useMedia(c, media.Address) {
 		m.endCall(c, BySystem, CauseMedia, 0)
 		return Result{Applied: true}
@@ -117,10 +130,6 @@ func (m *Machine) callerAnswered(c *call, l *Leg, media Media) Result {
 	m.play(c, c.Greeting, false)
 	m.after(promptWatchdog, timerPrompt, string(c.ID), "")
 	return Result{Applied: true}
-}
-
-func (md Media) attrs() []Attr {
-	return []Attr{{"codec", md.Codec}, {"suite", md.Suite}, {"media", md.Address}}
 }
 
 func (m *Machine) play(c *call, prompt string, loop bool) {
@@ -142,13 +151,8 @@ func (m *Machine) promptStarted(c *call, b PromptStarted) Result {
 		return Result{Applied: true}
 	}
 	m.timers.stop(timerPrompt, string(c.ID), "")
-	failed := ""
-	if b.Failed {
-		failed = "true"
-	}
-	m.fact(Fact{Kind: FactCallGreeted, Call: c.ID, Attrs: []Attr{
-		{"prompt", b.Prompt}, {"duration", seconds(b.Duration)}, {"failed", failed},
-	}})
+	m.fact(Fact{Kind: FactCallGreeted, Call: c.ID}).
+		text("prompt", b.Prompt).seconds("duration", b.Duration).flag("failed", b.Failed)
 	if b.Failed || b.Duration <= 0 {
 		m.enqueue(c)
 	} else {
@@ -174,7 +178,7 @@ func (m *Machine) endCall(c *call, by, cause string, code int) {
 		if talked {
 			m.talkOver(a, c)
 		} else {
-			m.fact(c.offerFact(FactOfferCancelled, agentLeg, c.Agent, []Attr{{"cause", cause}}))
+			m.fact(c.offerFact(FactOfferCancelled, agentLeg, c.Agent)).text("cause", cause)
 			c.Agent = ""
 			m.setAgentState(a, Idle)
 		}
@@ -204,7 +208,7 @@ func (m *Machine) closeIfOver(c *call) {
 	if c.State != CallEnding || slices.ContainsFunc(c.Legs, func(l Leg) bool { return l.State != LegOver }) {
 		return
 	}
-	m.fact(c.endedFact())
+	m.callEndedFact(c)
 	m.order(c, Release{Media: slices.Clone(c.Media)})
 	delete(m.calls, c.ID)
 	m.closed[c.ID] = &Closed{Call: c.ID, Owner: c.Owner, Epoch: c.Epoch, Media: c.Media}
@@ -212,8 +216,8 @@ func (m *Machine) closeIfOver(c *call) {
 	m.leaveMedia(c)
 }
 
-// endedFact is the call's CDR.
-func (c *call) endedFact() Fact {
+// callEndedFact is the call's CDR.
+func (m *Machine) callEndedFact(c *call) {
 	outcome, waited := "dropped", c.Ended
 	switch {
 	case c.Bridged != 0:
@@ -222,14 +226,12 @@ func (c *call) endedFact() Fact {
 		outcome = "abandoned"
 	}
 	media := c.leg(CallerLeg).Media
-	return Fact{Kind: FactCallEnded, Call: c.ID, Agent: c.Agent, Queue: c.Queue, Node: c.Owner.Node, Attrs: []Attr{
-		{"outcome", outcome}, {"by", c.By}, {"cause", c.Cause},
-		{"trunk", string(c.Trunk)}, {"edge", c.Edge}, {"from", c.From}, {"to", c.To}, {"sip_call_id", c.SIPID},
-		{"ticket", utoa(c.Ticket)},
-		{"arrived", stamp(c.Arrived)}, {"answered", stamp(c.Answered)}, {"enqueued", stamp(c.Enqueued)},
-		{"bridged", stamp(c.Bridged)}, {"ended", stamp(c.Ended)},
-		{"wait", seconds(between(c.Enqueued, waited))}, {"talk", seconds(between(c.Bridged, c.Ended))},
-		{"offers", itoa(c.Offers)},
-		{"codec", media.Codec}, {"suite", media.Suite}, {"media", media.Address},
-	}}
+	m.fact(Fact{Kind: FactCallEnded, Call: c.ID, Agent: c.Agent, Queue: c.Queue, Node: c.Owner.Node}).
+		text("outcome", outcome).text("by", c.By).text("cause", c.Cause).
+		text("trunk", string(c.Trunk)).text("edge", c.Edge).text("from", c.From).text("to", c.To).text("sip_call_id", c.SIPID).
+		uint("ticket", c.Ticket).
+		stamp("arrived", c.Arrived).stamp("answered", c.Answered).stamp("enqueued", c.Enqueued).
+		stamp("bridged", c.Bridged).stamp("ended", c.Ended).
+		seconds("wait", between(c.Enqueued, waited)).seconds("talk", between(c.Bridged, c.Ended)).
+		int("offers", c.Offers).media(media)
 }

@@ -36,7 +36,7 @@ func (m *Machine) nodeStarted(b NodeStarted) Result {
 	if len(heirs) == 0 {
 		heirs = []*Node{n}
 	}
-	m.fact(Fact{Kind: FactNodeStarted, Node: n.ID, Attrs: []Attr{{"incarnation", utoa(n.Incarnation)}, {"sip", n.SIP}}})
+	m.fact(Fact{Kind: FactNodeStarted, Node: n.ID}).uint("incarnation", n.Incarnation).text("sip", n.SIP)
 	m.spread(heirs, CauseRestarted)
 	return Result{Applied: true, Incarnation: n.Incarnation}
 }
@@ -48,7 +48,7 @@ func (m *Machine) nodeDied(b NodeDied) Result {
 		return m.noop(ReasonStaleLife)
 	}
 	m.node(b.Node).Alive = false
-	m.fact(Fact{Kind: FactNodeDied, Node: b.Node, Attrs: []Attr{{"incarnation", utoa(b.Incarnation)}}})
+	m.fact(Fact{Kind: FactNodeDied, Node: b.Node}).uint("incarnation", b.Incarnation)
 	m.spread(m.liveNodes(), CauseNodeDied)
 	return Result{Applied: true}
 }
@@ -127,11 +127,11 @@ func (m *Machine) callClaimed(c *call, b CallClaimed) Result {
 // moveCall gives the call to another owner under a higher epoch and orders
 // again what the old owner may not have carried out.
 func (m *Machine) moveCall(c *call, to *Node, cause string) {
+	m.own(c)
 	from := c.Owner
 	c.Owner, c.Epoch = Owner{to.ID, to.Incarnation}, m.index
-	m.fact(Fact{Kind: FactCallMoved, Call: c.ID, Node: to.ID, Attrs: []Attr{
-		{"from", from.text()}, {"to", c.Owner.text()}, {"epoch", utoa(c.Epoch)}, {"cause", cause},
-	}})
+	m.fact(Fact{Kind: FactCallMoved, Call: c.ID, Node: to.ID}).
+		owner("from", from).owner("to", c.Owner).uint("epoch", c.Epoch).text("cause", cause)
 	m.order(c, Resume{})
 	m.outstanding(c)
 }

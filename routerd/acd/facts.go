@@ -1,6 +1,8 @@
 package acd
 
 import (
+	"encoding/binary"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -103,48 +105,224 @@ type Attr struct {
 	Value string `cbor:"2,keyasint"`
 }
 
-// Facts are kept in chunks. Whole chunks are dropped from the old end, so what
-// is retained depends on nothing but how many facts there were.
+// Facts are kept in chunks, as bytes: what is appended is never touched again,
+// so a snapshot shares them. Whole chunks are dropped from the old end, so what
+// is retained depends on nothing but the log.
 const (
 	factChunk     = 1024
 	maxFactChunks = 200
+	chunkBytes    = 256 << 10 // what a new chunk makes room for
 )
+
+// chunk holds up to factChunk facts, see factWriter for their form.
+type chunk struct {
+	n           int
+	first, last uint64 // log indexes
+	buf         []byte
+}
 
 // factLog is the retained tail of the history.
 type factLog struct {
 	first  uint64   // how many facts were dropped; a multiple of factChunk
-	chunks [][]Fact // all but the last are full
+	chunks []*chunk // all but the last are full
 	sum    uint64   // chained over every fact since the beginning
+	w      factWriter
 }
 
-func (l *factLog) append(f Fact) {
-	if n := len(l.chunks); n == 0 || len(l.chunks[n-1]) == factChunk {
-		l.chunks = append(l.chunks, make([]Fact, 0, factChunk))
-	}
-	last := len(l.chunks) - 1
-	l.chunks[last] = append(l.chunks[last], f)
-	l.sum = f.chain(l.sum)
-	if len(l.chunks) > maxFactChunks {
-		l.chunks = slices.Clone(l.chunks[1:])
-		l.first += factChunk
-	}
+// factWriter writes one fact to the end of the newest chunk:
+//
+//	length of what follows         uint32, little-endian, as all numbers here
+//	index, n, at                   uint64, uint32, uint64
+//	kind, call, leg, agent, queue, node   each a uint16 length and the bytes
+//	attributes to the end          key and value, likewise
+//
+// Its methods add attributes; empty values are left out.
+type factWriter struct {
+	c     *chunk
+	start int // of the open fact
+	open  bool
 }
 
-// fact completes f and appends it to the history.
-func (m *Machine) fact(f Fact) {
-	f.Index, f.N, f.At = m.index, m.factN, m.now
-	m.factN++
-	kept := f.Attrs[:0]
-	for _, a := range f.Attrs {
-		if a.Value != "" {
-			kept = append(kept, a)
+// fact begins a fact. The attributes that are added to what it returns belong
+// to it; it ends with the next one or with the Apply.
+func (m *Machine) fact(f Fact) *factWriter {
+	l := &m.facts
+	l.close()
+	if n := len(l.chunks); n == 0 || l.chunks[n-1].n == factChunk {
+		l.chunks = append(l.chunks, &chunk{first: m.index, buf: make([]byte, 0, chunkBytes)})
+		if len(l.chunks) > maxFactChunks {
+			l.chunks = slices.Clone(l.chunks[1:])
+			l.first += factChunk
 		}
 	}
-	f.Attrs = kept
-	if len(kept) == 0 {
-		f.Attrs = nil
+	w := &l.w
+	w.c = l.chunks[len(l.chunks)-1]
+	w.start, w.open = len(w.c.buf), true
+	b := append(w.c.buf, 0, 0, 0, 0)
+	b = binary.LittleEndian.AppendUint64(b, m.index)
+	b = binary.LittleEndian.AppendUint32(b, m.factN)
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.now))
+	b = appendText(b, f.Kind)
+	b = appendText(b, string(f.Call))
+	b = appendText(b, string(f.Leg))
+	b = appendText(b, string(f.Agent))
+	b = appendText(b, string(f.Queue))
+	w.c.buf = appendText(b, string(f.Node))
+	w.c.n++
+	w.c.last = m.index
+	m.factN++
+	return w
+}
+
+// close ends the open fact and adds it to the running sum.
+func (l *factLog) close() {
+	if !l.w.open {
+		return
 	}
-	m.facts.append(f)
+	l.w.open = false
+	rec := l.w.c.buf[l.w.start:]
+	binary.LittleEndian.PutUint32(rec, uint32(len(rec)-4))
+	l.sum = foldBytes(l.sum, rec)
+}
+
+// maxText bounds a text in a fact: what is longer comes from a far end that
+// plays games, and its first 64 KiB tell enough.
+const maxText = 1<<16 - 1
+
+func appendText(b []byte, s string) []byte {
+	s = s[:min(len(s), maxText)]
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(s)))
+	return append(b, s...)
+}
+
+func (w *factWriter) text(key, value string) *factWriter {
+	if value != "" {
+		w.c.buf = appendText(appendText(w.c.buf, key), value)
+	}
+	return w
+}
+
+// begin starts an attribute whose value is then appended to w.c.buf; end
+// finishes it, or takes it back if nothing was.
+func (w *factWriter) begin(key string) (from int) {
+	from = len(w.c.buf)
+	w.c.buf = append(appendText(w.c.buf, key), 0, 0)
+	return from
+}
+
+func (w *factWriter) end(from int) *factWriter {
+	value := from + 2 + int(binary.LittleEndian.Uint16(w.c.buf[from:])) + 2
+	if n := min(len(w.c.buf)-value, maxText); n > 0 {
+		w.c.buf = w.c.buf[:value+n]
+		binary.LittleEndian.PutUint16(w.c.buf[value-2:], uint16(n))
+	} else {
+		w.c.buf = w.c.buf[:from]
+	}
+	return w
+}
+
+func (w *factWriter) int(key string, v int) *factWriter { return w.int64(key, int64(v)) }
+
+func (w *factWriter) int64(key string, v int64) *factWriter {
+	from := w.begin(key)
+	w.c.buf = strconv.AppendInt(w.c.buf, v, 10)
+	return w.end(from)
+}
+
+func (w *factWriter) uint(key string, v uint64) *factWriter {
+	from := w.begin(key)
+	w.c.buf = strconv.AppendUint(w.c.buf, v, 10)
+	return w.end(from)
+}
+
+// stamp adds a machine time in nanoseconds.
+func (w *factWriter) stamp(key string, t Time) *factWriter { return w.int64(key, int64(t)) }
+
+// seconds adds a duration as seconds with three decimals.
+func (w *factWriter) seconds(key string, d time.Duration) *factWriter {
+	from := w.begin(key)
+	w.c.buf = appendSeconds(w.c.buf, d)
+	return w.end(from)
+}
+
+// flag adds "true", or nothing.
+func (w *factWriter) flag(key string, v bool) *factWriter {
+	if v {
+		w.text(key, "true")
+	}
+	return w
+}
+
+func (w *factWriter) media(md Media) *factWriter {
+	return w.text("codec", md.Codec).text("suite", md.Suite).text("media", md.Address)
+}
+
+func (w *factWriter) owner(key string, o Owner) *factWriter {
+	from := w.begin(key)
+	w.c.buf = append(append(w.c.buf, o.Node...), '/')
+	w.c.buf = strconv.AppendUint(w.c.buf, o.Incarnation, 10)
+	return w.end(from)
+}
+
+// factReader takes a chunk's bytes apart.
+type factReader struct {
+	buf []byte
+	bad bool
+}
+
+// next returns the next fact; its texts are copies.
+func (r *factReader) next() (Fact, bool) {
+	if len(r.buf) == 0 || r.bad {
+		return Fact{}, false
+	}
+	n := 0
+	if len(r.buf) >= 4 {
+		n = int(binary.LittleEndian.Uint32(r.buf))
+	}
+	if n < 20 || n > len(r.buf)-4 {
+		r.bad = true
+		return Fact{}, false
+	}
+	rec := r.buf[4 : 4+n]
+	r.buf = r.buf[4+n:]
+	f := Fact{
+		Index: binary.LittleEndian.Uint64(rec), N: binary.LittleEndian.Uint32(rec[8:]),
+		At: Time(binary.LittleEndian.Uint64(rec[12:])),
+	}
+	rec = rec[20:]
+	text := func() string {
+		if len(rec) < 2 || len(rec)-2 < int(binary.LittleEndian.Uint16(rec)) {
+			r.bad, rec = true, nil
+			return ""
+		}
+		end := 2 + int(binary.LittleEndian.Uint16(rec))
+		s := string(rec[2:end])
+		rec = rec[end:]
+		return s
+	}
+	f.Kind, f.Call, f.Leg = text(), CallID(text()), LegID(text())
+	f.Agent, f.Queue, f.Node = AgentID(text()), QueueID(text()), NodeID(text())
+	for len(rec) > 0 {
+		f.Attrs = append(f.Attrs, Attr{text(), text()})
+	}
+	return f, !r.bad
+}
+
+// readChunk makes a chunk of a snapshot's bytes.
+func readChunk(data []byte) (*chunk, error) {
+	c := &chunk{buf: data}
+	r := factReader{buf: data}
+	for f, ok := r.next(); ok; f, ok = r.next() {
+		if c.n == 0 {
+			c.first = f.Index
+		}
+		c.last = f.Index
+		c.n++
+	}
+	if r.bad {
+		return nil, errors.New("facts are damaged")
+	}
+	return c, nil
 }
 
 // FactsAfter returns the retained facts of log indexes above index, oldest
@@ -152,17 +330,15 @@ func (m *Machine) fact(f Fact) {
 // reader's cursor can be an index. A limit of 0 means all.
 func (m *Machine) FactsAfter(index uint64, limit int) []Fact {
 	var out []Fact
-	for _, chunk := range m.facts.chunks {
-		if len(chunk) == 0 || chunk[len(chunk)-1].Index <= index {
+	for _, c := range m.facts.chunks {
+		if c.n == 0 || c.last <= index {
 			continue
 		}
-		from, _ := slices.BinarySearchFunc(chunk, index, func(f Fact, index uint64) int {
+		r := factReader{buf: c.buf}
+		for f, ok := r.next(); ok; f, ok = r.next() {
 			if f.Index <= index {
-				return -1
+				continue
 			}
-			return 1
-		})
-		for _, f := range chunk[from:] {
 			if limit > 0 && len(out) >= limit && f.Index != out[len(out)-1].Index {
 				return out
 			}
@@ -178,20 +354,16 @@ func (m *Machine) FactsFrom() uint64 {
 	if m.facts.first == 0 || len(m.facts.chunks) == 0 {
 		return 0
 	}
-	return m.facts.chunks[0][0].Index
+	return m.facts.chunks[0].first
 }
 
-func itoa(n int) string      { return strconv.Itoa(n) }
-func utoa(n uint64) string   { return strconv.FormatUint(n, 10) }
-func stamp(t Time) string    { return strconv.FormatInt(int64(t), 10) }
-func (o Owner) text() string { return string(o.Node) + "/" + utoa(o.Incarnation) }
+func itoa(n int) string { return strconv.Itoa(n) }
 
-// seconds writes d as seconds with three decimals.
-func seconds(d time.Duration) string {
+// appendSeconds writes d as seconds with three decimals.
+func appendSeconds(b []byte, d time.Duration) []byte {
 	ms := max(d, 0).Milliseconds()
-	b := make([]byte, 0, 16)
 	b = strconv.AppendInt(b, ms/1000, 10)
-	return string(append(b, '.', byte('0'+ms/100%10), byte('0'+ms/10%10), byte('0'+ms%10)))
+	return append(b, '.', byte('0'+ms/100%10), byte('0'+ms/10%10), byte('0'+ms%10))
 }
 
 // between is the time from one moment to a later one, 0 if either never came.

@@ -180,40 +180,22 @@ func (t *Timer) digest(d *digest) {
 	d.text(t.ID, t.Sub)
 }
 
-// chain adds the fact to the running sum of the history. It runs for every fact
-// within Apply, so it is a plain multiply-and-fold over words; it has to notice
-// an accident, not an attacker.
-func (f *Fact) chain(sum uint64) uint64 {
-	sum = fold(sum, f.Index)
-	sum = fold(sum, uint64(f.N))
-	sum = fold(sum, uint64(f.At))
-	sum = foldText(sum, f.Kind)
-	sum = foldText(sum, string(f.Call))
-	sum = foldText(sum, string(f.Leg))
-	sum = foldText(sum, string(f.Agent))
-	sum = foldText(sum, string(f.Queue))
-	sum = foldText(sum, string(f.Node))
-	for i := range f.Attrs {
-		sum = foldText(sum, f.Attrs[i].Key)
-		sum = foldText(sum, f.Attrs[i].Value)
+// foldBytes adds a fact's bytes to the running sum of the history. It runs for
+// every fact within Apply, so it is a plain multiply-and-fold over words; it has
+// to notice an accident, not an attacker.
+func foldBytes(sum uint64, b []byte) uint64 {
+	sum = fold(sum, uint64(len(b)))
+	for ; len(b) >= 8; b = b[8:] {
+		sum = fold(sum, binary.LittleEndian.Uint64(b))
 	}
-	return fold(sum, uint64(len(f.Attrs)))
+	var rest uint64
+	for i, v := range b {
+		rest |= uint64(v) << (8 * i)
+	}
+	return fold(sum, rest)
 }
 
 func fold(sum, v uint64) uint64 {
 	hi, lo := bits.Mul64(sum^v^0x9e3779b97f4a7c15, 0xd6e8feb86659fd93)
 	return hi ^ lo
-}
-
-func foldText(sum uint64, s string) uint64 {
-	sum = fold(sum, uint64(len(s)))
-	for ; len(s) >= 8; s = s[8:] {
-		sum = fold(sum, uint64(s[0])|uint64(s[1])<<8|uint64(s[2])<<16|uint64(s[3])<<24|
-			uint64(s[4])<<32|uint64(s[5])<<40|uint64(s[6])<<48|uint64(s[7])<<56)
-	}
-	var rest uint64
-	for i := range len(s) {
-		rest |= uint64(s[i]) << (8 * i)
-	}
-	return fold(sum, rest)
 }

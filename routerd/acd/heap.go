@@ -75,17 +75,15 @@ func (r *ranked[T]) set(i int, item T) {
 	r.place(item, i)
 }
 
-// best returns the k lowest items in order without changing the heap.
-func (r *ranked[T]) best(k int) []T {
-	if k > len(r.items) {
-		k = len(r.items)
-	}
-	out := make([]T, 0, k)
-	frontier := make([]int, 0, k+1)
+// best appends the k lowest items, in order, without changing the heap.
+func (r *ranked[T]) best(out []T, k int) []T {
+	k = min(k, len(r.items))
+	var few [8]int // the places that may be next; k is small
+	frontier := few[:0]
 	if k > 0 {
 		frontier = append(frontier, 0)
 	}
-	for len(out) < k {
+	for range k {
 		least := 0
 		for i := range frontier {
 			if r.less(r.items[frontier[i]], r.items[frontier[least]]) {

@@ -14,7 +14,7 @@ func (m *Machine) legProgressed(c *call, b LegProgressed) Result {
 	}
 	l.State = LegRinging
 	m.setAgentState(m.agents[l.Agent], Ringing)
-	m.fact(c.offerFact(FactOfferRinging, l.ID, l.Agent, []Attr{{"code", itoa(b.Code)}}))
+	m.fact(c.offerFact(FactOfferRinging, l.ID, l.Agent)).int("code", b.Code)
 	return Result{Applied: true}
 }
 
@@ -102,14 +102,12 @@ func (m *Machine) legDone(c *call, l *Leg, cause string, code int) {
 			delete(m.channels, c.Trunk)
 		}
 	}
-	codeText := ""
+	w := m.fact(Fact{Kind: FactLegEnded, Call: c.ID, Leg: l.ID, Agent: l.Agent}).
+		text("role", string(l.Role)).text("cause", l.Cause)
 	if l.Code != 0 {
-		codeText = itoa(l.Code)
+		w.int("code", l.Code)
 	}
-	m.fact(Fact{Kind: FactLegEnded, Call: c.ID, Leg: l.ID, Agent: l.Agent, Attrs: append([]Attr{
-		{"role", string(l.Role)}, {"cause", l.Cause}, {"code", codeText},
-		{"started", stamp(l.Started)}, {"answered", stamp(l.Answered)},
-	}, l.Media.attrs()...)})
+	w.stamp("started", l.Started).stamp("answered", l.Answered).media(l.Media)
 	if drained {
 		a := m.agents[l.Agent]
 		a.Draining--

@@ -5,8 +5,9 @@ import "fmt"
 // Machine is the state machine. The zero value is not usable, see New and
 // Restore. It is not safe for use by several goroutines.
 type Machine struct {
-	index   uint64
-	now     Time
+	index     uint64
+	now       Time
+	snapshots uint64  // how many were taken, see call.own
 	config  *Config // nil until one is applied; never changed in place
 	tickets uint64
 
@@ -55,7 +56,7 @@ func New() *Machine {
 
 // Apply applies the command at index of the log and returns the answer for its
 // proposer and the orders it causes, in the order in which they must be carried
-// out for any one call. Due timers fire first; idle agents are given waiting
+// out for any one call; they are the caller's until the next Apply. Due timers fire first; idle agents are given waiting
 // calls last, so a command that frees an agent also rings the next one.
 //
 // Apply panics on an unknown command, on an index that doesn't grow and on a
@@ -66,7 +67,7 @@ func (m *Machine) Apply(index uint64, cmd Command) (Result, []Effect) {
 	}
 	m.index = index
 	m.now = max(m.now+1, cmd.Stamp)
-	m.effects, m.factN = nil, 0
+	m.effects, m.factN = m.effects[:0], 0
 
 	for t, ok := m.timers.due(m.now); ok; t, ok = m.timers.due(m.now) {
 		m.fire(t)
@@ -81,6 +82,10 @@ func (m *Machine) Apply(index uint64, cmd Command) (Result, []Effect) {
 	}
 	m.forgetDeleted()
 	m.dispatch()
+	m.facts.close()
+	if len(m.effects) == 0 {
+		return result, nil
+	}
 	return result, m.effects
 }
 
@@ -133,6 +138,7 @@ func (m *Machine) applyToCall(body onCall) Result {
 	if !ok {
 		return m.noop(ReasonUnknownCall)
 	}
+	m.own(c)
 	if head.Epoch != c.Epoch {
 		r := m.noop(ReasonStaleEpoch)
 		r.Epoch = c.Epoch

@@ -42,7 +42,7 @@ func TestRankedIsSorted(t *testing.T) {
 				return 1
 			})
 			k := min(5, len(model))
-			if got := r.best(k); !slices.Equal(got, model[:k]) {
+			if got := r.best(nil, k); !slices.Equal(got, model[:k]) {
 				t.Fatalf("best %d differ", k)
 			}
 			for i, it := range r.items {

@@ -47,7 +47,7 @@ func (m *Machine) workerStarted(b WorkerStarted) Result {
 		ID: b.Worker, Incarnation: b.Incarnation, Alive: true,
 		Control: b.Control, Replication: b.Replication, Addresses: slices.Clone(b.Addresses),
 	}
-	m.fact(Fact{Kind: FactWorkerStarted, Attrs: []Attr{{"worker", string(w.ID)}, {"incarnation", utoa(w.Incarnation)}}})
+	m.fact(Fact{Kind: FactWorkerStarted}).text("worker", string(w.ID)).uint("incarnation", w.Incarnation)
 	m.arrangeMedia()
 	m.resumeMedia(moved)
 	return Result{Applied: true}
@@ -76,7 +76,7 @@ type movedAddress struct {
 // Calls on addresses without a standby can't go on.
 func (m *Machine) loseWorker(w *Worker) (moved []movedAddress) {
 	w.Alive, w.Home = false, ""
-	m.fact(Fact{Kind: FactWorkerDied, Attrs: []Attr{{"worker", string(w.ID)}, {"incarnation", utoa(w.Incarnation)}}})
+	m.fact(Fact{Kind: FactWorkerDied}).text("worker", string(w.ID)).uint("incarnation", w.Incarnation)
 	for _, h := range slices.Clone(m.media) {
 		if h.Worker != w.ID || m.host(h.Address) != h {
 			continue
@@ -124,9 +124,8 @@ func (m *Machine) arrangeMedia() {
 			continue
 		}
 		h.Standby, h.StandbyIncarnation, h.Epoch = standby.ID, standby.Incarnation, m.index
-		m.fact(Fact{Kind: FactMediaHosted, Attrs: []Attr{
-			{"address", h.Address}, {"worker", string(h.Worker)}, {"standby", string(h.Standby)}, {"epoch", utoa(h.Epoch)},
-		}})
+		m.fact(Fact{Kind: FactMediaHosted}).
+			text("address", h.Address).text("worker", string(h.Worker)).text("standby", string(h.Standby)).uint("epoch", h.Epoch)
 		w := m.worker(h.Worker)
 		m.orderAll(HostMedia{
 			Address: h.Address, Worker: w.ID, Incarnation: w.Incarnation, Control: w.Control,
@@ -183,7 +182,7 @@ func (m *Machine) nextWorker(id WorkerID) *Worker {
 func (m *Machine) releaseAddress(h *MediaHost) {
 	at := slices.Index(m.media, h)
 	m.media = slices.Delete(m.media, at, at+1)
-	m.fact(Fact{Kind: FactMediaReleased, Attrs: []Attr{{"address", h.Address}, {"worker", string(h.Worker)}}})
+	m.fact(Fact{Kind: FactMediaReleased}).text("address", h.Address).text("worker", string(h.Worker))
 }
 
 // resumeMedia repeats the orders that make media flow for the calls on
@@ -196,9 +195,8 @@ func (m *Machine) resumeMedia(moved []movedAddress) {
 			continue // its last call ended meanwhile
 		}
 		for _, c := range m.callsOn(mv.address) {
-			m.fact(Fact{Kind: FactCallMediaMoved, Call: c.ID, Attrs: []Attr{
-				{"address", mv.address}, {"from", string(mv.from)}, {"to", string(h.Worker)},
-			}})
+			m.fact(Fact{Kind: FactCallMediaMoved, Call: c.ID}).
+				text("address", mv.address).text("from", string(mv.from)).text("to", string(h.Worker))
 			switch c.State {
 			case CallWaiting:
 				if c.Prompt.Loop {
@@ -216,7 +214,7 @@ func (m *Machine) callsOn(address string) []*call {
 	var on []*call
 	for _, c := range m.calls { // any order: sorted below
 		if slices.Contains(c.Media, address) {
-			on = append(on, c)
+			on = append(on, m.own(c))
 		}
 	}
 	slices.SortFunc(on, func(a, b *call) int { return cmp.Compare(a.ID, b.ID) })

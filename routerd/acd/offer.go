@@ -2,6 +2,7 @@ package acd
 
 import (
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -16,15 +17,12 @@ const (
 
 // offer reserves the agent for the call and rings the agent's phone.
 func (m *Machine) offer(q *queue, c *call, a *agent) {
-	strategy, candidates, eligible, excluded, names := q.why(m.now)
+	m.own(c)
 	q.waiting.remove(c.pos)
 	c.Offers++
 	c.Agent = a.ID
 	id := m.newLeg(c, a)
-	m.fact(c.offerFact(FactOfferMade, id, a.ID, []Attr{
-		{"offer", itoa(c.Offers)}, {"strategy", strategy}, {"candidates", candidates},
-		{"eligible", eligible}, {"excluded", excluded}, {"excluded_agents", names},
-	}))
+	q.why(m.fact(c.offerFact(FactOfferMade, id, a.ID)).int("offer", c.Offers), m.now)
 	m.setAgentState(a, Reserved)
 	m.ring(c, a, id)
 }
@@ -60,17 +58,16 @@ func (m *Machine) accept(c *call, l *Leg, media Media) {
 	c.State, c.Bridged, c.WrapUp = CallTalking, m.now, m.queues[c.Queue].WrapUp
 	a := m.agents[l.Agent]
 	a.Missed = 0
-	waited := seconds(between(c.Enqueued, m.now))
-	m.fact(c.offerFact(FactOfferAccepted, l.ID, l.Agent, append([]Attr{
-		{"rang", seconds(between(l.Started, m.now))}, {"wait", waited},
-	}, media.attrs()...)))
+	waited := between(c.Enqueued, m.now)
+	m.fact(c.offerFact(FactOfferAccepted, l.ID, l.Agent)).
+		seconds("rang", between(l.Started, m.now)).seconds("wait", waited).media(media)
 	m.setAgentState(a, InCall)
 	if !m.useMedia(c, media.Address) {
 		m.endCall(c, BySystem, CauseMedia, 0)
 		return
 	}
 	m.connect(c)
-	m.fact(c.offerFact(FactCallBridged, c.AgentLeg, c.Agent, []Attr{{"wait", waited}}))
+	m.fact(c.offerFact(FactCallBridged, c.AgentLeg, c.Agent)).seconds("wait", waited)
 }
 
 // connect gives the orders of a talking call; both may be repeated.
@@ -83,16 +80,14 @@ func (m *Machine) connect(c *call) {
 func (m *Machine) ringTimedOut(c *call, id LegID) {
 	l := c.leg(id)
 	a := m.agents[l.Agent]
-	m.fact(c.offerFact(FactOfferTimedOut, id, a.ID, []Attr{
-		{"rang", seconds(between(l.Started, m.now))}, {"missed", itoa(a.Missed + 1)},
-	}))
+	m.fact(c.offerFact(FactOfferTimedOut, id, a.ID)).seconds("rang", between(l.Started, m.now)).int("missed", a.Missed+1)
 	m.cancelRing(c, l, CauseRingTimeout)
 	m.offerLost(c, a, true)
 }
 
 // offerRejected: the leg under offer failed by itself.
 func (m *Machine) offerRejected(c *call, l Leg, cause string, code int) {
-	m.fact(c.offerFact(FactOfferRejected, l.ID, l.Agent, []Attr{{"code", itoa(code)}, {"reason", cause}}))
+	m.fact(c.offerFact(FactOfferRejected, l.ID, l.Agent)).int("code", code).text("reason", cause)
 	m.offerLost(c, m.agents[l.Agent], unanswered(code))
 }
 
@@ -131,60 +126,65 @@ func (m *Machine) renewOffer(c *call) {
 	a := m.agents[c.Agent]
 	m.cancelRing(c, c.leg(old), CauseTakeover)
 	if len(a.Contacts) == 0 {
-		m.fact(c.offerFact(FactOfferCancelled, old, a.ID, []Attr{{"cause", CauseNoPhone}}))
+		m.fact(c.offerFact(FactOfferCancelled, old, a.ID)).text("cause", CauseNoPhone)
 		m.offerLost(c, a, false)
 		return
 	}
 	id := m.newLeg(c, a)
-	m.fact(c.offerFact(FactOfferRenewed, id, a.ID, []Attr{{"was", string(old)}}))
+	m.fact(c.offerFact(FactOfferRenewed, id, a.ID)).text("was", string(old))
 	m.setAgentState(a, Reserved)
 	m.ring(c, a, id)
 }
 
-func (c *call) offerFact(kind string, leg LegID, agent AgentID, attrs []Attr) Fact {
-	return Fact{Kind: kind, Call: c.ID, Leg: leg, Agent: agent, Queue: c.Queue, Attrs: attrs}
+func (c *call) offerFact(kind string, leg LegID, agent AgentID) Fact {
+	return Fact{Kind: kind, Call: c.ID, Leg: leg, Agent: agent, Queue: c.Queue}
 }
 
 // why explains a choice at the moment it is made. Its cost is bounded whatever
 // the size of the queue.
-func (q *queue) why(now Time) (strategy, candidates, eligible, excluded, names string) {
-	strategy = q.Strategy
+func (q *queue) why(w *factWriter, now Time) {
+	strategy := q.Strategy
 	if strategy == "" {
 		strategy = LongestIdle
 	}
-	var text []byte
-	for i, s := range q.idle.best(whyCandidates) {
+	w.text("strategy", strategy)
+	from := w.begin("candidates")
+	q.best = q.idle.best(q.best[:0], whyCandidates)
+	for i, s := range q.best {
 		if i > 0 {
-			text = append(text, ' ')
+			w.c.buf = append(w.c.buf, ' ')
 		}
-		text = append(text, s.agent.ID...)
-		text = append(text, ':')
-		text = append(text, seconds(between(s.agent.IdleSince, now))...)
+		w.c.buf = append(append(w.c.buf, s.agent.ID...), ':')
+		w.c.buf = appendSeconds(w.c.buf, between(s.agent.IdleSince, now))
 	}
-	candidates, eligible = string(text), itoa(q.idle.len())
-	text = text[:0]
+	w.end(from).int("eligible", q.idle.len())
+	from = w.begin("excluded")
+	first := true
 	for e, n := range q.out {
 		if n > 0 && exclusion(e) != notExcluded {
-			text = appendPair(text, exclusionNames[e], itoa(n))
+			w.pair(&first, exclusionNames[e])
+			w.c.buf = strconv.AppendInt(w.c.buf, int64(n), 10)
 		}
 	}
-	excluded = string(text)
-	text = text[:0]
-	if len(q.seats) <= whyAgents {
-		for _, s := range q.seats {
-			if s.agent.out != notExcluded {
-				text = appendPair(text, string(s.agent.ID), exclusionNames[s.agent.out])
-			}
+	w.end(from)
+	if len(q.seats) > whyAgents {
+		return
+	}
+	from, first = w.begin("excluded_agents"), true
+	for _, s := range q.seats {
+		if s.agent.out != notExcluded {
+			w.pair(&first, string(s.agent.ID))
+			w.c.buf = append(w.c.buf, exclusionNames[s.agent.out]...)
 		}
 	}
-	return strategy, candidates, eligible, excluded, string(text)
+	w.end(from)
 }
 
-func appendPair(text []byte, key, value string) []byte {
-	if len(text) > 0 {
-		text = append(text, ' ')
+// pair begins "key:" within a value, after a space unless it is the first.
+func (w *factWriter) pair(first *bool, key string) {
+	if !*first {
+		w.c.buf = append(w.c.buf, ' ')
 	}
-	text = append(text, key...)
-	text = append(text, ':')
-	return append(text, value...)
+	*first = false
+	w.c.buf = append(append(w.c.buf, key...), ':')
 }

@@ -11,6 +11,7 @@ type queue struct {
 	idle    ranked[*seat]   // eligible agents, by the strategy
 	out     [exclusions]int // of agents, how many are not eligible for which reason
 	seats   []*seat         // all agents who serve it, by id
+	best    []*seat         // of why, kept to be used again
 	dirty   bool            // in Machine.dirty
 }
 
@@ -53,9 +54,7 @@ func (m *Machine) enqueue(c *call) {
 	m.tickets++
 	c.State, c.Ticket, c.Enqueued = CallWaiting, m.tickets, m.now
 	q.length++
-	m.fact(Fact{Kind: FactCallQueued, Call: c.ID, Queue: q.ID, Attrs: []Attr{
-		{"ticket", utoa(c.Ticket)}, {"waiting", itoa(q.length)},
-	}})
+	m.fact(Fact{Kind: FactCallQueued, Call: c.ID, Queue: q.ID}).uint("ticket", c.Ticket).int("waiting", q.length)
 	if q.MaxWait > 0 {
 		m.after(q.MaxWait, timerMaxWait, string(c.ID), "")
 	}

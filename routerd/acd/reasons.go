@@ -35,10 +35,9 @@ func (m *Machine) noop(reason string) Result {
 
 // refuse counts and records a call that is not taken.
 func (m *Machine) refuse(b CallArrived, reason string, code, retryAfter int) Result {
-	m.fact(Fact{Kind: FactCallRefused, Call: b.Call, Node: b.Owner.Node, Attrs: []Attr{
-		{"reason", reason}, {"code", itoa(code)}, {"trunk", string(b.Trunk)}, {"edge", b.Edge},
-		{"from", b.From}, {"to", b.To}, {"sip_call_id", b.SIPID},
-	}})
+	m.fact(Fact{Kind: FactCallRefused, Call: b.Call, Node: b.Owner.Node}).
+		text("reason", reason).int("code", code).text("trunk", string(b.Trunk)).text("edge", b.Edge).
+		text("from", b.From).text("to", b.To).text("sip_call_id", b.SIPID)
 	r := m.noop(reason)
 	r.Code, r.RetryAfter = code, retryAfter
 	return r

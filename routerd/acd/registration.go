@@ -62,7 +62,7 @@ func (m *Machine) addContact(a *agent, b RegistrationChanged, at int) {
 	}
 	a.Contacts = contacts
 	if at < 0 {
-		m.fact(Fact{Kind: FactAgentRegistered, Agent: a.ID, Attrs: []Attr{{"uri", ct.URI}, {"user_agent", ct.UserAgent}}})
+		m.fact(Fact{Kind: FactAgentRegistered, Agent: a.ID}).text("uri", ct.URI).text("user_agent", ct.UserAgent)
 	}
 }
 
@@ -83,7 +83,7 @@ func (m *Machine) dropContacts(a *agent, cause string, match func(Contact) bool)
 }
 
 func (m *Machine) unregistered(a *agent, ct Contact, cause string) {
-	m.fact(Fact{Kind: FactAgentUnregistered, Agent: a.ID, Attrs: []Attr{{"uri", ct.URI}, {"cause", cause}}})
+	m.fact(Fact{Kind: FactAgentUnregistered, Agent: a.ID}).text("uri", ct.URI).text("cause", cause)
 }
 
 // registrationsExpired drops the bindings whose time is over. It doesn't end a

@@ -9,9 +9,11 @@ import (
 	"strings"
 )
 
-// Snapshot copies the state. It costs some milliseconds at 12 000 calls; the
-// copy is not in order until Sort.
+// Snapshot returns the state of this moment. Calls and facts are not copied: the
+// machine copies a call before it next changes it. The rest is. The result is
+// not in order until Sort.
 func (m *Machine) Snapshot() *State {
+	m.snapshots++
 	s := &State{
 		Index: m.index, Now: m.now, Tickets: m.tickets, Configured: m.config != nil,
 		Nodes:      make([]Node, 0, len(m.nodes)),
@@ -23,8 +25,8 @@ func (m *Machine) Snapshot() *State {
 		Timers:     make([]Timer, 0, m.timers.heap.len()),
 		NoOps:      m.NoOps(),
 		FactsFirst: m.facts.first, FactsSum: m.facts.sum,
-		Calls: make([]Call, 0, len(m.calls)),
-		Facts: slices.Clone(m.facts.chunks),
+		Calls: make([]*Call, 0, len(m.calls)),
+		Facts: make([][]byte, 0, len(m.facts.chunks)),
 	}
 	if m.config != nil {
 		s.Config = *m.config
@@ -52,13 +54,11 @@ func (m *Machine) Snapshot() *State {
 	for _, t := range m.timers.heap.items {
 		s.Timers = append(s.Timers, t.Timer)
 	}
-	legs := make([]Leg, 0, 2*len(m.calls)) // one block: thousands of small ones cost more
-	for _, c := range m.calls {            // any order: see Sort
-		copied := c.Call
-		from := len(legs)
-		legs = append(legs, c.Legs...)
-		copied.Legs = legs[from:len(legs):len(legs)]
-		s.Calls = append(s.Calls, copied)
+	for _, c := range m.calls { // any order: see Sort
+		s.Calls = append(s.Calls, c.Call)
+	}
+	for _, c := range m.facts.chunks {
+		s.Facts = append(s.Facts, c.buf)
 	}
 	return s
 }
@@ -66,13 +66,14 @@ func (m *Machine) Snapshot() *State {
 // Sort puts the state in its one order: two machines that applied the same log
 // then have deeply equal states.
 func (s *State) Sort() {
-	slices.SortFunc(s.Calls, func(a, b Call) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(s.Calls, func(a, b *Call) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(s.Closed, func(a, b Closed) int { return cmp.Compare(a.Call, b.Call) })
 	slices.SortFunc(s.Sessions, func(a, b Session) int { return strings.Compare(a.ID, b.ID) })
 	slices.SortFunc(s.Timers, compareTimers)
 }
 
-// Restore returns the machine that s was taken from. It takes s over. Facts in
+// Restore returns the machine that s was taken from. It takes s over, which no
+// other machine may have. Facts in
 // the snapshot that belong to other chunks than the writer's are an error, and
 // so are references that lead nowhere: such a snapshot is damaged.
 func Restore(s *State) (*Machine, error) {
@@ -102,8 +103,8 @@ func Restore(s *State) (*Machine, error) {
 	for _, n := range s.NoOps {
 		m.noops[n.Reason] = n.N
 	}
-	for i := range s.Calls {
-		c := &call{Call: s.Calls[i], pos: -1}
+	for _, data := range s.Calls {
+		c := &call{Call: data, pos: -1}
 		m.calls[c.ID] = c
 		if caller := c.leg(CallerLeg); caller != nil && caller.State != LegOver {
 			m.channels[c.Trunk]++
@@ -124,14 +125,15 @@ func Restore(s *State) (*Machine, error) {
 
 func (m *Machine) restoreFacts(s *State) error {
 	m.facts = factLog{first: s.FactsFirst, sum: s.FactsSum}
-	for i, chunk := range s.Facts {
-		if len(chunk) > factChunk || len(chunk) < factChunk && i < len(s.Facts)-1 {
-			return fmt.Errorf("fact chunk %d of %d holds %d facts", i, len(s.Facts), len(chunk))
+	for i, data := range s.Facts {
+		c, err := readChunk(data)
+		if err != nil {
+			return fmt.Errorf("chunk %d of %d: %w", i, len(s.Facts), err)
 		}
-		if i == len(s.Facts)-1 {
-			chunk = append(make([]Fact, 0, factChunk), chunk...)
+		if c.n == 0 || c.n > factChunk || c.n < factChunk && i < len(s.Facts)-1 {
+			return fmt.Errorf("chunk %d of %d holds %d facts", i, len(s.Facts), c.n)
 		}
-		m.facts.chunks = append(m.facts.chunks, chunk)
+		m.facts.chunks = append(m.facts.chunks, c)
 	}
 	return nil
 }

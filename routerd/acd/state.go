@@ -22,9 +22,10 @@ type State struct {
 	FactsFirst uint64      `cbor:"14,keyasint"` // how many facts were dropped before Facts
 	FactsSum   uint64      `cbor:"15,keyasint"` // chained over all facts there ever were
 
-	// The two parts that grow; acdwire writes them one by one.
-	Calls []Call   `cbor:"-"`
-	Facts [][]Fact `cbor:"-"`
+	// The two parts that grow; acdwire writes them one by one. Both are shared
+	// with the machine and never change: it copies a call before it changes one.
+	Calls []*Call  `cbor:"-"`
+	Facts [][]byte `cbor:"-"` // see factWriter
 }
 
 // Node is a routerd, dead or alive.

@@ -166,7 +166,7 @@ func (m *Machine) timedCall(t Timer) *call {
 	if !ok {
 		panic(fmt.Sprintf("acd: index %d: timer %d of call %s, which is not open", m.index, t.Kind, t.ID))
 	}
-	return c
+	return m.own(c)
 }
 
 func (m *Machine) timedAgent(t Timer) *agent {

@@ -42,7 +42,7 @@ func (m *Machine) Call(id CallID) (Call, bool) {
 }
 
 func (c *call) copy() Call {
-	out := c.Call
+	out := *c.Call
 	out.Legs = slices.Clone(c.Legs)
 	return out
 }

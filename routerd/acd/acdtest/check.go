@@ -40,7 +40,7 @@ func (k *checker) fault(format string, args ...any) {
 func (k *checker) calls() {
 	tickets := make(map[uint64]acd.CallID)
 	for i := range k.s.Calls {
-		c := &k.s.Calls[i]
+		c := k.s.Calls[i]
 		if c.Ticket != 0 {
 			if other, ok := tickets[c.Ticket]; ok {
 				k.fault("ticket %d is held by %s and %s", c.Ticket, other, c.ID)
@@ -101,7 +101,7 @@ func (k *checker) agentStates() {
 func (k *checker) dispatched() {
 	waiting := make(map[acd.QueueID]acd.CallID)
 	for i := range k.s.Calls {
-		if c := &k.s.Calls[i]; c.State == acd.CallWaiting && c.AgentLeg == "" {
+		if c := k.s.Calls[i]; c.State == acd.CallWaiting && c.AgentLeg == "" {
 			waiting[c.Queue] = c.ID
 		}
 	}
@@ -153,7 +153,7 @@ func (k *checker) timers() {
 		}
 	}
 	for i := range k.s.Calls {
-		c := &k.s.Calls[i]
+		c := k.s.Calls[i]
 		endless := c.State == acd.CallTalking || c.State == acd.CallWaiting && c.AgentLeg == ""
 		if !endless && !k.armed(string(c.ID)) {
 			k.fault("call %s is %s and nothing will end that", c.ID, c.State)

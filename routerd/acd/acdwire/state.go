@@ -12,7 +12,7 @@ import (
 )
 
 // stateFormat is the first thing in a snapshot's header.
-const stateFormat = 1
+const stateFormat = 2
 
 // header begins a snapshot and says how many items follow the state.
 type header struct {
@@ -26,7 +26,7 @@ type header struct {
 const magic = "trunkline-acd"
 
 // EncodeState writes a snapshot: the header, the state without calls and facts,
-// each call, each chunk of facts, and the hash of the state. It may run beside
+// each call, each chunk of facts as bytes, and the hash of the state. It may run beside
 // the machine's Apply.
 func EncodeState(w io.Writer, s *acd.State) error {
 	sum := s.Hash() // sorts
@@ -44,8 +44,8 @@ func EncodeState(w io.Writer, s *acd.State) error {
 	if err := write(s); err != nil {
 		return err
 	}
-	for i := range s.Calls {
-		if err := write(&s.Calls[i]); err != nil {
+	for _, c := range s.Calls {
+		if err := write(c); err != nil {
 			return err
 		}
 	}
@@ -78,14 +78,14 @@ func DecodeState(r io.Reader) (*acd.State, error) {
 		return nil, err
 	}
 	for range h.Calls {
-		var c acd.Call
-		if err := read(dec, &c); err != nil {
+		c := new(acd.Call)
+		if err := read(dec, c); err != nil {
 			return nil, err
 		}
 		s.Calls = append(s.Calls, c)
 	}
 	for range h.Chunks {
-		var chunk []acd.Fact
+		var chunk []byte
 		if err := read(dec, &chunk); err != nil {
 			return nil, err
 		}

@@ -78,9 +78,9 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	c := &call{pos: -1, made: m.snapshots, Call: &Call{
 		ID: b.Call, Owner: b.Owner, Epoch: m.index, State: CallArriving,
 		Trunk: b.Trunk, Edge: b.Edge, From: b.From, To: b.To, SIPID: b.SIPID,
-		Greeting: number.Greeting, Queue: number.Queue, Arrived: m.now, LastLeg: 1,
+		Greeting: number.Greeting, Queue: number.Queue, Arrived: m.now, LastLeg: 1, Caller: CallerLeg,
 	}}
-	caller := Leg{ID: CallerLeg, Role: RoleCaller, State: LegNew, Started: m.now}
+	caller := Leg{ID: CallerLeg, Role: RoleCaller, State: LegNew, Started: m.now, Trunk: b.Trunk}
 	for _, rec := range b.Records {
 		if rec.Leg == CallerLeg {
 			caller.Record = rec.Record
@@ -88,11 +88,27 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	}
 	c.Legs = append(make([]Leg, 0, 2), caller)
 	m.calls[c.ID] = c
-	m.channels[c.Trunk]++
+	m.useChannel(b.Trunk)
 	m.fact(Fact{Kind: FactCallArrived, Call: c.ID, Node: c.Owner.Node}).
 		text("trunk", string(c.Trunk)).text("edge", c.Edge).text("from", c.From).text("to", c.To).text("sip_call_id", c.SIPID)
 	m.answer(c)
 	return Result{Applied: true, Epoch: c.Epoch}
+}
+
+func (m *Machine) useChannel(t TrunkID) {
+	if t != "" {
+		m.channels[t]++
+	}
+}
+
+func (m *Machine) freeChannel(t TrunkID) {
+	if t == "" {
+		return
+	}
+	m.channels[t]--
+	if m.channels[t] == 0 {
+		delete(m.channels, t)
+	}
 }
 
 // channelsUsed counts over all trunks, those no longer configured included.
@@ -105,7 +121,7 @@ func (m *Machine) channelsUsed() int {
 }
 
 func (m *Machine) answer(c *call) {
-	m.order(c, AnswerCall{Leg: CallerLeg})
+	m.order(c, AnswerCall{Leg: c.Caller})
 	m.after(answerWatchdog, timerAnswer, string(c.ID), "")
 }
 
@@ -134,13 +150,13 @@ func (m *Machine) callerAnswered(c *call, l *Leg, media Media) Result {
 
 func (m *Machine) play(c *call, prompt string, loop bool) {
 	c.Prompt = Prompt{Name: prompt, Loop: loop}
-	m.order(c, PlayPrompt{Leg: CallerLeg, Prompt: prompt, Loop: loop})
+	m.order(c, PlayPrompt{Leg: c.Caller, Prompt: prompt, Loop: loop})
 }
 
 // promptStarted times the greeting by what the worker said it will take. A
 // greeting that can't be played is left out.
 func (m *Machine) promptStarted(c *call, b PromptStarted) Result {
-	if b.Leg != CallerLeg || b.Prompt != c.Prompt.Name {
+	if b.Leg != c.Caller || b.Prompt != c.Prompt.Name {
 		return m.noop(ReasonUnexpected)
 	}
 	if c.Prompt.Started {
@@ -225,7 +241,10 @@ func (m *Machine) callEndedFact(c *call) {
 	case c.By == ByCaller:
 		outcome = "abandoned"
 	}
-	media := c.leg(CallerLeg).Media
+	var media Media
+	if l := c.leg(c.Caller); l != nil {
+		media = l.Media
+	}
 	m.fact(Fact{Kind: FactCallEnded, Call: c.ID, Agent: c.Agent, Queue: c.Queue, Node: c.Owner.Node}).
 		text("outcome", outcome).text("by", c.By).text("cause", c.Cause).
 		text("trunk", string(c.Trunk)).text("edge", c.Edge).text("from", c.From).text("to", c.To).text("sip_call_id", c.SIPID).

@@ -21,6 +21,11 @@ type (
 	TrunkID  string
 	NodeID   string // a routerd
 	WorkerID string // a mediad
+
+	SkillID    string
+	CalendarID string
+	ChainID    string
+	TaskID     string // from its creator, so that a repeat is the same task
 )
 
 // CallerLeg is the leg a call arrived on.
@@ -72,6 +77,36 @@ type (
 		Config Config `cbor:"1,keyasint"`
 		// IfNone applies only while no configuration was ever applied.
 		IfNone bool `cbor:"2,keyasint,omitempty"`
+		// Source is the text the tree was read from, compressed by the proposer
+		// and opaque to the machine; By and Comment say who applied it and why.
+		Source  []byte `cbor:"3,keyasint,omitempty"`
+		By      string `cbor:"4,keyasint,omitempty"`
+		Comment string `cbor:"5,keyasint,omitempty"`
+		// Base is the version it was made from; unless 0, another one now in
+		// force refuses it.
+		Base uint64 `cbor:"6,keyasint,omitempty"`
+	}
+	// Activated lets the machine behave as of Version from here on. A node that
+	// does not know that version halts.
+	Activated struct {
+		Version uint32 `cbor:"1,keyasint"`
+	}
+	// HashReported says which state a router has after Index. A router whose
+	// state is not the majority's is told to start over (Resync).
+	HashReported struct {
+		Owner Owner  `cbor:"1,keyasint"`
+		Index uint64 `cbor:"2,keyasint"`
+		Hash  []byte `cbor:"3,keyasint"` // of State.Hash, 32 bytes
+	}
+	// FactsConfirmed: the router's own file holds all facts up to Index.
+	FactsConfirmed struct {
+		Node  NodeID `cbor:"1,keyasint"`
+		Index uint64 `cbor:"2,keyasint"`
+	}
+	// SinkConfirmed: the external sink holds all facts up to Index.
+	SinkConfirmed struct {
+		Sink  string `cbor:"1,keyasint"`
+		Index uint64 `cbor:"2,keyasint"`
 	}
 	// NodeStarted says a routerd began a life. Calls of its earlier lives move
 	// to survivors (or to the new life when there is no other node).
@@ -162,10 +197,86 @@ type (
 		Duration time.Duration `cbor:"6,keyasint"`
 		Failed   bool          `cbor:"7,keyasint,omitempty"`
 	}
+	// DigitsCollected: a party dialled, by SIP INFO or RFC 4733; in order, each
+	// digit once.
+	DigitsCollected struct {
+		OnCall
+		Leg    LegID  `cbor:"4,keyasint"`
+		Digits string `cbor:"5,keyasint"` // of 0-9 * # A-D
+	}
+	// CallTagged puts what another system knows onto the call's card: keys that
+	// are there already are replaced, an empty value removes one.
+	CallTagged struct {
+		OnCall
+		Card []Attr `cbor:"4,keyasint"`
+	}
+	// CallTransferred: the agent gives the call away. It keeps its ticket.
+	CallTransferred struct {
+		OnCall
+		Agent  AgentID `cbor:"4,keyasint"`           // who talks now
+		To     Target  `cbor:"5,keyasint"`           // exactly one of its fields
+		Reason string  `cbor:"6,keyasint,omitempty"` // who calls and why (I7), for the far agent's card
+	}
+	// CallbackRequested turns a waiting call into a promised callback.
+	CallbackRequested struct {
+		OnCall
+		Number string `cbor:"4,keyasint,omitempty"` // E.164; empty: the caller's
+	}
+	// DialogsAudited lists the legs of the owner's calls that no live dialog
+	// supports: the machine takes them for over.
+	DialogsAudited struct {
+		Owner   Owner    `cbor:"1,keyasint"`
+		Missing []LegRef `cbor:"2,keyasint"`
+	}
+)
+
+// Target is where a call is transferred: exactly one field is set.
+type Target struct {
+	Queue  QueueID `cbor:"1,keyasint,omitempty"`
+	Agent  AgentID `cbor:"2,keyasint,omitempty"`
+	Chain  ChainID `cbor:"3,keyasint,omitempty"`
+	Number string  `cbor:"4,keyasint,omitempty"` // E.164, over the outbound trunks
+}
+
+// LegRef names a leg under the call's epoch.
+type LegRef struct {
+	Call  CallID `cbor:"1,keyasint"`
+	Epoch uint64 `cbor:"2,keyasint"`
+	Leg   LegID  `cbor:"3,keyasint"`
+}
+
+// Facts about outbound tasks (N10, N11).
+type (
+	// TaskCreated asks for a call to a customer. At Due it gets a ticket in
+	// Queue; at the head of the line an agent is reserved, the customer dialled
+	// and the two connected. A call from that number meanwhile cancels it, and
+	// its card goes onto that call's. A repeat of ID changes nothing.
+	TaskCreated struct {
+		ID       TaskID        `cbor:"1,keyasint"`
+		Number   string        `cbor:"2,keyasint"` // E.164
+		Queue    QueueID       `cbor:"3,keyasint"`
+		Due      Time          `cbor:"4,keyasint"` // in the past: now
+		Expire   Time          `cbor:"5,keyasint"` // 0: 24 h after Due
+		Priority int           `cbor:"6,keyasint,omitempty"`
+		Attempts int           `cbor:"7,keyasint,omitempty"` // 0: 3
+		Retry    time.Duration `cbor:"8,keyasint,omitempty"` // 0: 5 min
+		Card     []Attr        `cbor:"9,keyasint,omitempty"`
+	}
+	// TaskCancelled ends a task that is not connected yet.
+	TaskCancelled struct {
+		ID     TaskID `cbor:"1,keyasint"`
+		Reason string `cbor:"2,keyasint,omitempty"`
+	}
 )
 
 // Agent facts.
 type (
+	// WrapUpSet moves the end of an agent's wrap-up to Remaining from now; 0
+	// ends it. It is bounded by the queue's WrapUpMax since the wrap-up began.
+	WrapUpSet struct {
+		Agent     AgentID       `cbor:"1,keyasint"`
+		Remaining time.Duration `cbor:"2,keyasint"`
+	}
 	// AgentStatusSet is an agent's (or supervisor's) choice.
 	AgentStatusSet struct {
 		Agent  AgentID     `cbor:"1,keyasint"`
@@ -216,3 +327,15 @@ func (LegUpdated) isCommand()          {}
 func (PromptStarted) isCommand()       {}
 func (AgentStatusSet) isCommand()      {}
 func (RegistrationChanged) isCommand() {}
+func (DigitsCollected) isCommand()     {}
+func (CallTagged) isCommand()          {}
+func (CallTransferred) isCommand()     {}
+func (CallbackRequested) isCommand()   {}
+func (TaskCreated) isCommand()         {}
+func (TaskCancelled) isCommand()       {}
+func (WrapUpSet) isCommand()           {}
+func (DialogsAudited) isCommand()      {}
+func (HashReported) isCommand()        {}
+func (Activated) isCommand()           {}
+func (FactsConfirmed) isCommand()      {}
+func (SinkConfirmed) isCommand()       {}

@@ -34,13 +34,32 @@ type (
 		Prompt string
 		Loop   bool
 	}
-	// RingAgent sends an INVITE to the agent's contacts as the new leg Leg.
+	// Announce plays prompts one after the other and then Then, which may be
+	// empty; those that are missing are left out. Report PromptStarted with
+	// Name and the length of Prompts together.
+	Announce struct {
+		Leg     LegID
+		Name    string
+		Prompts []string
+		Then    Prompt
+	}
+	// RingAgent sends an INVITE to one of the agent's devices as the new leg
+	// Leg: Contacts are that device's, tried in order.
 	RingAgent struct {
 		Leg      LegID
 		Agent    AgentID
 		Contacts []Contact
 		From     string // caller number to show
 		To       string // dialled number
+		Card     []Attr // for the agent's screen
+	}
+	// Dial sends an INVITE to a number over the first of the trunks that takes
+	// it, as the new leg Leg; report as for RingAgent.
+	Dial struct {
+		Leg    LegID
+		Number string    // E.164
+		Trunks []TrunkID // in order of preference, those with a free channel
+		From   string    // our number, to show
 	}
 	// CancelRing ends a called leg that has not answered; report LegFailed
 	// (487), or LegEnded if its answer crossed the CANCEL.
@@ -72,6 +91,12 @@ type (
 		Replication string // the standby's replication port
 		Epoch       uint64
 	}
+	// Resync, to every node: the life of a router whose state is not the
+	// majority's must end, and its copy of the state with it.
+	Resync struct {
+		Owner Owner
+		Index uint64 // at which the states differed
+	}
 )
 
 func (Resume) isOrder()         {}
@@ -84,6 +109,9 @@ func (StartRecording) isOrder() {}
 func (Hangup) isOrder()         {}
 func (Release) isOrder()        {}
 func (HostMedia) isOrder()      {}
+func (Announce) isOrder()       {}
+func (Dial) isOrder()           {}
+func (Resync) isOrder()         {}
 
 // Result answers the proposer of one command.
 type Result struct {
@@ -94,4 +122,5 @@ type Result struct {
 	Epoch       uint64    `cbor:"5,keyasint,omitempty"` // CallArrived, CallClaimed: the call's epoch
 	Incarnation uint64    `cbor:"6,keyasint,omitempty"` // NodeStarted
 	Contacts    []Contact `cbor:"7,keyasint,omitempty"` // RegistrationChanged: all bindings now
+	Version     uint64    `cbor:"8,keyasint,omitempty"` // ConfigApplied: the configuration's version now in force
 }

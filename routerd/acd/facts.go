@@ -101,8 +101,8 @@ type Fact struct {
 
 // Attr is one attribute of a fact. Empty values are left out.
 type Attr struct {
-	Key   string `cbor:"1,keyasint"`
-	Value string `cbor:"2,keyasint"`
+	Key   string `cbor:"1,keyasint" yaml:"key"`
+	Value string `cbor:"2,keyasint" yaml:"value"`
 }
 
 // Facts are kept in chunks, as bytes: what is appended is never touched again,

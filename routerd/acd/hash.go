@@ -28,6 +28,18 @@ func (s *State) Hash() [32]byte {
 	d.list(len(s.Timers), func(i int) { s.Timers[i].digest(&d) })
 	d.list(len(s.NoOps), func(i int) { d.text(s.NoOps[i].Reason); d.num(s.NoOps[i].N) })
 	d.list(len(s.Calls), func(i int) { s.Calls[i].digest(&d) })
+	d.num(uint64(s.Version))
+	d.list(len(s.Configs), func(i int) { s.Configs[i].digest(&d) })
+	d.list(len(s.Retired), func(i int) { s.Retired[i].digest(&d) })
+	d.list(len(s.Tasks), func(i int) { s.Tasks[i].digest(&d) })
+	for _, list := range [][]Confirmation{s.Confirmed, s.Sinks} {
+		d.list(len(list), func(i int) { d.text(list[i].Reader); d.num(list[i].Index) })
+	}
+	d.list(len(s.Hashes), func(i int) {
+		s.Hashes[i].Owner.digest(&d)
+		d.num(s.Hashes[i].Index)
+		d.bytes(s.Hashes[i].Hash)
+	})
 	d.flush()
 	return [32]byte(d.sum.Sum(nil))
 }
@@ -85,20 +97,103 @@ func (d *digest) texts(v []string) { d.list(len(v), func(i int) { d.text(v[i]) }
 func (c *Config) digest(d *digest) {
 	d.num(uint64(c.MaxChannels))
 	d.list(len(c.Trunks), func(i int) { d.text(string(c.Trunks[i].ID)); d.num(uint64(c.Trunks[i].Channels)) })
-	d.list(len(c.Numbers), func(i int) {
-		d.text(c.Numbers[i].Number, c.Numbers[i].Greeting, string(c.Numbers[i].Queue))
+	d.list(len(c.Numbers), func(i int) { c.Numbers[i].digest(d) })
+	d.list(len(c.Queues), func(i int) { c.Queues[i].digest(d) })
+	d.list(len(c.Agents), func(i int) { c.Agents[i].digest(d) })
+	d.list(len(c.Skills), func(i int) { d.text(string(c.Skills[i])) })
+	d.list(len(c.Calendars), func(i int) { c.Calendars[i].digest(d) })
+	d.list(len(c.Chains), func(i int) { c.Chains[i].digest(d) })
+	d.list(len(c.Outbound.Trunks), func(i int) { d.text(string(c.Outbound.Trunks[i])) })
+	d.text(c.Outbound.From)
+	d.num(uint64(c.Outbound.RingTimeout))
+}
+
+func digestSkills(d *digest, skills []Skill) {
+	d.list(len(skills), func(i int) { d.text(string(skills[i].Skill)); d.num(uint64(skills[i].Level)) })
+}
+
+func digestCard(d *digest, card []Attr) {
+	d.list(len(card), func(i int) { d.text(card[i].Key, card[i].Value) })
+}
+
+func (n *Number) digest(d *digest) {
+	d.text(n.Number, n.Greeting, string(n.Queue), string(n.Chain))
+	d.num(uint64(n.Priority))
+	digestSkills(d, n.Needs)
+	digestCard(d, n.Card)
+	d.list(len(n.Rules), func(i int) {
+		r := &n.Rules[i]
+		d.text(string(r.When.Open), string(r.When.Closed), r.When.Card, string(r.When.Queue), r.Greeting, string(r.Queue), string(r.Chain))
+		d.num(uint64(r.When.Calls), uint64(r.When.EWT), uint64(r.Priority), uint64(r.Refuse))
+		d.texts(r.When.Callers)
+		d.texts(r.When.Values)
+		digestSkills(d, r.Needs)
 	})
-	d.list(len(c.Queues), func(i int) {
-		q := &c.Queues[i]
-		d.text(string(q.ID), q.Music, q.Strategy)
-		d.num(uint64(q.RingTimeout), uint64(q.WrapUp), uint64(q.MaxWait), uint64(q.MaxLength), uint64(q.MissedLimit), uint64(q.RejectDelay))
+}
+
+func (t *Then) digest(d *digest) {
+	d.text(string(t.Queue), string(t.Chain), t.Prompt)
+	d.num(uint64(t.Refuse))
+	d.flag(t.Callback)
+}
+
+func (q *Queue) digest(d *digest) {
+	d.text(string(q.ID), q.Music, q.Strategy, string(q.Calendar), q.Empty, q.ExitKey)
+	d.num(uint64(q.RingTimeout), uint64(q.WrapUp), uint64(q.MaxWait), uint64(q.MaxLength), uint64(q.MissedLimit),
+		uint64(q.RejectDelay), uint64(q.BusyDelay), uint64(q.WrapUpMax), uint64(q.RingMost), uint64(q.TierDelay), uint64(q.Window),
+		uint64(q.Sticky.Days), uint64(q.Sticky.Wait), uint64(q.Weight), uint64(q.PriorityStep), uint64(q.LeaveEmpty), uint64(q.ServiceLevel))
+	digestSkills(d, q.Needs)
+	d.list(len(q.Rings), func(i int) {
+		r := &q.Rings[i]
+		d.num(uint64(r.After), uint64(r.Tier))
+		digestSkills(d, r.Needs)
+		d.flag(r.Any)
 	})
-	d.list(len(c.Agents), func(i int) {
-		a := &c.Agents[i]
-		d.text(string(a.ID), a.Name, a.HA1SHA256, a.HA1MD5)
-		d.flag(a.AutoAvailable)
-		d.list(len(a.Queues), func(j int) { d.text(string(a.Queues[j])) })
+	for _, t := range []*Then{&q.WhenClosed, &q.WhenFull, &q.AfterMaxWait, &q.WhenEmpty, &q.Exit} {
+		t.digest(d)
+	}
+	d.list(len(q.Admission), func(i int) {
+		a := &q.Admission[i]
+		d.text(string(a.Open), string(a.Closed))
+		d.num(uint64(a.Calls), uint64(a.EWT), uint64(a.ASA))
+		a.Then.digest(d)
 	})
+	d.num(uint64(q.Announce.First), uint64(q.Announce.Every))
+	d.flag(q.Announce.Position)
+	d.flag(q.Announce.Wait)
+	b := &q.Callback
+	d.text(b.Key, b.Offer, b.Promise)
+	d.num(uint64(b.Over), uint64(b.Attempts), uint64(b.Retry), uint64(b.Expire))
+}
+
+func (a *Agent) digest(d *digest) {
+	d.text(string(a.ID), a.Name, a.HA1SHA256, a.HA1MD5)
+	d.flag(a.AutoAvailable)
+	d.list(len(a.Queues), func(i int) { d.text(string(a.Queues[i])) })
+	digestSkills(d, a.Skills)
+	d.list(len(a.Seats), func(i int) {
+		s := &a.Seats[i]
+		d.text(string(s.Queue))
+		d.num(uint64(s.Tier), uint64(s.Position), uint64(s.Priority))
+	})
+}
+
+func (c *Calendar) digest(d *digest) {
+	d.text(string(c.ID), c.Zone)
+	d.list(len(c.Hours), func(i int) { d.text(c.Hours[i].Days, c.Hours[i].From, c.Hours[i].To) })
+	d.list(len(c.Holidays), func(i int) { d.text(c.Holidays[i].Date, c.Holidays[i].From, c.Holidays[i].To) })
+	d.list(len(c.Offsets), func(i int) { d.num(uint64(c.Offsets[i].From), uint64(c.Offsets[i].Seconds)) })
+}
+
+func (c *Chain) digest(d *digest) {
+	d.text(string(c.ID), c.Music)
+	d.list(len(c.Steps), func(i int) {
+		s := &c.Steps[i]
+		d.text(s.Agent, s.Number)
+		d.num(uint64(s.Ring), uint64(s.Wait))
+		d.texts(s.Stop)
+	})
+	c.Then.digest(d)
 }
 
 func (o Owner) digest(d *digest) { d.text(string(o.Node)); d.num(o.Incarnation) }
@@ -131,6 +226,26 @@ func (c *Call) digest(d *digest) {
 	d.flag(c.Prompt.Started)
 	d.texts(c.Media)
 	d.list(len(c.Legs), func(i int) { c.Legs[i].digest(d) })
+	d.text(string(c.Caller), c.Number, string(c.Sticky), string(c.Task), string(c.Chain))
+	d.num(uint64(c.Priority), uint64(c.Joined), uint64(c.Ring), uint64(c.Until), uint64(c.ToldP50), uint64(c.ToldP90),
+		uint64(c.GuessP50), uint64(c.GuessP90), uint64(c.Attempts), uint64(c.Expire), uint64(c.Step))
+	d.flag(c.Outbound)
+	d.flag(c.Offered)
+	d.flag(c.Callback)
+	digestSkills(d, c.Needs)
+	digestCard(d, c.Card)
+}
+
+func (v *ConfigVersion) digest(d *digest) {
+	d.num(v.Version, v.Index, uint64(v.At))
+	d.text(v.By, v.Comment)
+	d.bytes(v.Source)
+}
+
+func (t *Task) digest(d *digest) {
+	d.text(string(t.ID), string(t.State), t.Number, string(t.Queue), string(t.Call))
+	d.num(uint64(t.Due), uint64(t.Expire), uint64(t.Priority), uint64(t.Attempts), uint64(t.Retry))
+	digestCard(d, t.Card)
 }
 
 func (l *Leg) digest(d *digest) {
@@ -138,6 +253,8 @@ func (l *Leg) digest(d *digest) {
 	d.num(l.Ring.Index, uint64(l.Ring.N), uint64(l.Started), uint64(l.Answered), uint64(l.Code))
 	digestContacts(d, l.Contacts)
 	d.bytes(l.Record)
+	d.text(string(l.Trunk), l.Number)
+	d.num(uint64(l.Offer))
 }
 
 func digestContacts(d *digest, contacts []Contact) {
@@ -154,6 +271,8 @@ func (a *AgentInfo) digest(d *digest) {
 	d.num(uint64(a.Since), uint64(a.IdleSince), uint64(a.Missed), uint64(a.Draining), uint64(a.BackOff))
 	d.flag(a.Deleted)
 	digestContacts(d, a.Contacts)
+	d.text(string(a.Pending), a.PendingReason)
+	d.num(uint64(a.WrapUpEnds))
 }
 
 func (c *Closed) digest(d *digest) {
@@ -168,7 +287,7 @@ func (s *Session) digest(d *digest) {
 	d.num(s.Floor, uint64(s.Used))
 	d.list(len(s.Answers), func(i int) {
 		r := &s.Answers[i].Result
-		d.num(s.Answers[i].Seq, uint64(r.Code), uint64(r.RetryAfter), r.Epoch, r.Incarnation)
+		d.num(s.Answers[i].Seq, uint64(r.Code), uint64(r.RetryAfter), r.Epoch, r.Incarnation, r.Version)
 		d.text(r.Reason)
 		d.flag(r.Applied)
 		digestContacts(d, r.Contacts)

@@ -96,12 +96,7 @@ func (m *Machine) legDone(c *call, l *Leg, cause string, code int) {
 	}
 	m.stopLegTimers(c, l)
 	l.State, l.Contacts = LegOver, nil
-	if l.Role == RoleCaller {
-		m.channels[c.Trunk]--
-		if m.channels[c.Trunk] == 0 {
-			delete(m.channels, c.Trunk)
-		}
-	}
+	m.freeChannel(l.Trunk)
 	w := m.fact(Fact{Kind: FactLegEnded, Call: c.ID, Leg: l.ID, Agent: l.Agent}).
 		text("role", string(l.Role)).text("cause", l.Cause)
 	if l.Code != 0 {

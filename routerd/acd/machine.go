@@ -8,8 +8,8 @@ type Machine struct {
 	index     uint64
 	now       Time
 	snapshots uint64  // how many were taken, see call.own
-	config  *Config // nil until one is applied; never changed in place
-	tickets uint64
+	config    *Config // nil until one is applied; never changed in place
+	tickets   uint64
 
 	nodes   []*Node      // by id
 	workers []*Worker    // by id
@@ -29,6 +29,14 @@ type Machine struct {
 	facts    factLog
 	noops    map[string]uint64
 	deleted  []AgentID // agents that are forgotten once they are free
+
+	version   uint32
+	configs   []ConfigVersion
+	retired   []Queue
+	tasks     map[TaskID]*Task
+	confirmed []Confirmation // by reader
+	sinks     []Confirmation // by reader
+	hashes    []HashReport
 
 	// Of the Apply under way.
 	effects []Effect
@@ -51,6 +59,7 @@ func New() *Machine {
 		sessions: make(map[string]*Session),
 		timers:   newTimers(),
 		noops:    make(map[string]uint64),
+		tasks:    make(map[TaskID]*Task),
 	}
 }
 
@@ -111,6 +120,8 @@ func (m *Machine) apply(body Body) Result {
 		return m.workerStarted(b)
 	case WorkerDied:
 		return m.workerDied(b)
+	case TaskCreated, TaskCancelled, WrapUpSet, DialogsAudited, HashReported, Activated, FactsConfirmed, SinkConfirmed:
+		return m.noop(ReasonUnexpected)
 	}
 	panic(fmt.Sprintf("acd: index %d: unknown command %T", m.index, body))
 }
@@ -128,6 +139,11 @@ func (b LegFailed) head() OnCall     { return b.OnCall }
 func (b LegEnded) head() OnCall      { return b.OnCall }
 func (b LegUpdated) head() OnCall    { return b.OnCall }
 func (b PromptStarted) head() OnCall { return b.OnCall }
+
+func (b DigitsCollected) head() OnCall   { return b.OnCall }
+func (b CallTagged) head() OnCall        { return b.OnCall }
+func (b CallTransferred) head() OnCall   { return b.OnCall }
+func (b CallbackRequested) head() OnCall { return b.OnCall }
 
 // applyToCall checks the epoch and stores the records before anything else: a
 // command may come too late to mean anything for the call and still move the
@@ -166,6 +182,8 @@ func (m *Machine) applyToCall(body onCall) Result {
 		return m.legOver(c, b.Leg, b.Reason, b.Code)
 	case LegEnded:
 		return m.legOver(c, b.Leg, b.Cause, 0)
+	case DigitsCollected, CallTagged, CallTransferred, CallbackRequested:
+		return m.noop(ReasonUnexpected)
 	}
 	panic(fmt.Sprintf("acd: index %d: unknown command %T", m.index, body))
 }

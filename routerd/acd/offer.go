@@ -41,7 +41,7 @@ func (m *Machine) newLeg(c *call, a *agent) LegID {
 func (m *Machine) ring(c *call, a *agent, id LegID) {
 	l := c.leg(id)
 	l.Contacts = a.Contacts
-	l.Ring = m.order(c, RingAgent{Leg: id, Agent: a.ID, Contacts: a.Contacts, From: c.From, To: c.To})
+	l.Ring = m.order(c, RingAgent{Leg: id, Agent: a.ID, Contacts: a.Contacts, From: c.From, To: c.To, Card: c.Card})
 	timeout := m.queues[c.Queue].RingTimeout
 	if timeout == 0 {
 		timeout = defaultRing
@@ -72,7 +72,7 @@ func (m *Machine) accept(c *call, l *Leg, media Media) {
 
 // connect gives the orders of a talking call; both may be repeated.
 func (m *Machine) connect(c *call) {
-	m.order(c, Bridge{A: CallerLeg, B: c.AgentLeg})
+	m.order(c, Bridge{A: c.Caller, B: c.AgentLeg})
 	m.order(c, StartRecording{})
 }
 

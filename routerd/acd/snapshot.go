@@ -25,6 +25,9 @@ func (m *Machine) Snapshot() *State {
 		Timers:     make([]Timer, 0, m.timers.heap.len()),
 		NoOps:      m.NoOps(),
 		FactsFirst: m.facts.first, FactsSum: m.facts.sum,
+		Version: m.version, Configs: slices.Clone(m.configs), Retired: slices.Clone(m.retired),
+		Tasks:     make([]Task, 0, len(m.tasks)),
+		Confirmed: slices.Clone(m.confirmed), Sinks: slices.Clone(m.sinks), Hashes: slices.Clone(m.hashes),
 		Calls: make([]*Call, 0, len(m.calls)),
 		Facts: make([][]byte, 0, len(m.facts.chunks)),
 	}
@@ -51,6 +54,9 @@ func (m *Machine) Snapshot() *State {
 		copied.Answers = slices.Clone(x.Answers)
 		s.Sessions = append(s.Sessions, copied)
 	}
+	for _, t := range m.tasks { // any order: see Sort
+		s.Tasks = append(s.Tasks, *t)
+	}
 	for _, t := range m.timers.heap.items {
 		s.Timers = append(s.Timers, t.Timer)
 	}
@@ -70,6 +76,7 @@ func (s *State) Sort() {
 	slices.SortFunc(s.Closed, func(a, b Closed) int { return cmp.Compare(a.Call, b.Call) })
 	slices.SortFunc(s.Sessions, func(a, b Session) int { return strings.Compare(a.ID, b.ID) })
 	slices.SortFunc(s.Timers, compareTimers)
+	slices.SortFunc(s.Tasks, func(a, b Task) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // Restore returns the machine that s was taken from. It takes s over, which no
@@ -79,6 +86,11 @@ func (s *State) Sort() {
 func Restore(s *State) (*Machine, error) {
 	m := New()
 	m.index, m.now, m.tickets = s.Index, s.Now, s.Tickets
+	m.version, m.configs, m.retired = s.Version, s.Configs, s.Retired
+	m.confirmed, m.sinks, m.hashes = s.Confirmed, s.Sinks, s.Hashes
+	for i := range s.Tasks {
+		m.tasks[s.Tasks[i].ID] = &s.Tasks[i]
+	}
 	for i := range s.Nodes {
 		m.nodes = append(m.nodes, &s.Nodes[i])
 	}
@@ -106,8 +118,10 @@ func Restore(s *State) (*Machine, error) {
 	for _, data := range s.Calls {
 		c := &call{Call: data, pos: -1}
 		m.calls[c.ID] = c
-		if caller := c.leg(CallerLeg); caller != nil && caller.State != LegOver {
-			m.channels[c.Trunk]++
+		for i := range c.Legs {
+			if c.Legs[i].State != LegOver {
+				m.useChannel(c.Legs[i].Trunk)
+			}
 		}
 	}
 	if err := m.restoreFacts(s); err != nil {

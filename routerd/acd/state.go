@@ -22,10 +22,65 @@ type State struct {
 	FactsFirst uint64      `cbor:"14,keyasint"` // how many facts were dropped before Facts
 	FactsSum   uint64      `cbor:"15,keyasint"` // chained over all facts there ever were
 
+	Version   uint32          `cbor:"16,keyasint"` // of behaviour, see Activated
+	Configs   []ConfigVersion `cbor:"17,keyasint"` // the last ones, newest last
+	Retired   []Queue         `cbor:"18,keyasint"` // no longer configured, but calls are in them
+	Tasks     []Task          `cbor:"19,keyasint"`
+	Confirmed []Confirmation  `cbor:"20,keyasint"` // of facts, by router
+	Sinks     []Confirmation  `cbor:"21,keyasint"` // of facts, by external sink
+	Hashes    []HashReport    `cbor:"22,keyasint"` // that wait for the other routers'
+
 	// The two parts that grow; acdwire writes them one by one. Both are shared
 	// with the machine and never change: it copies a call before it changes one.
 	Calls []*Call  `cbor:"-"`
 	Facts [][]byte `cbor:"-"` // see factWriter
+}
+
+// ConfigVersion is a configuration that was applied.
+type ConfigVersion struct {
+	Version uint64 `cbor:"1,keyasint"` // 1, 2, ...
+	Index   uint64 `cbor:"2,keyasint"`
+	At      Time   `cbor:"3,keyasint"`
+	By      string `cbor:"4,keyasint"`
+	Comment string `cbor:"5,keyasint"`
+	Source  []byte `cbor:"6,keyasint"` // as ConfigApplied brought it
+}
+
+// TaskState is where a task is in its life.
+type TaskState string
+
+// Task states. A task that is over is forgotten; facts tell its outcome.
+const (
+	TaskScheduled TaskState = "scheduled" // not due yet
+	TaskCalling   TaskState = "calling"   // its call waits, dials or retries
+)
+
+// Task is an outbound task that is not over.
+type Task struct {
+	ID       TaskID        `cbor:"1,keyasint"`
+	State    TaskState     `cbor:"2,keyasint"`
+	Number   string        `cbor:"3,keyasint"`
+	Queue    QueueID       `cbor:"4,keyasint"`
+	Due      Time          `cbor:"5,keyasint"`
+	Expire   Time          `cbor:"6,keyasint"`
+	Priority int           `cbor:"7,keyasint"`
+	Attempts int           `cbor:"8,keyasint"` // at most
+	Retry    time.Duration `cbor:"9,keyasint"`
+	Card     []Attr        `cbor:"10,keyasint"`
+	Call     CallID        `cbor:"11,keyasint"` // while calling
+}
+
+// Confirmation is how far a reader of the facts has come.
+type Confirmation struct {
+	Reader string `cbor:"1,keyasint"`
+	Index  uint64 `cbor:"2,keyasint"`
+}
+
+// HashReport is what one router said of its state.
+type HashReport struct {
+	Owner Owner  `cbor:"1,keyasint"`
+	Index uint64 `cbor:"2,keyasint"`
+	Hash  []byte `cbor:"3,keyasint"`
 }
 
 // Node is a routerd, dead or alive.
@@ -71,7 +126,9 @@ const (
 	CallGreeting CallState = "greeting"
 	CallWaiting  CallState = "waiting" // in its queue, perhaps under offer to an agent
 	CallTalking  CallState = "talking"
-	CallEnding   CallState = "ending" // over, but not all legs have reported their end
+	CallEnding   CallState = "ending"   // over, but not all legs have reported their end
+	CallHunting  CallState = "hunting"  // a chain's steps are tried
+	CallRetrying CallState = "retrying" // a customer could not be reached; out of the line until the next attempt
 )
 
 // Who ended a call.
@@ -130,6 +187,34 @@ type Call struct {
 	By       string        `cbor:"25,keyasint"` // who ended it
 	Cause    string        `cbor:"26,keyasint"` // why it ended
 	Legs     []Leg         `cbor:"27,keyasint"` // in order of their start
+
+	Caller   LegID   `cbor:"28,keyasint"` // the customer's leg now; empty while a callback or task waits
+	Outbound bool    `cbor:"29,keyasint"` // a task's: we call
+	Number   string  `cbor:"30,keyasint"` // the customer's, to call; empty for a caller
+	Priority int     `cbor:"31,keyasint"`
+	Needs    []Skill `cbor:"32,keyasint"` // beside the queue's
+	Card     []Attr  `cbor:"33,keyasint"` // by key
+
+	// Of waiting.
+	Joined   Time          `cbor:"34,keyasint"` // this queue; Enqueued is the ticket's
+	Ring     int           `cbor:"35,keyasint"` // of the queue's Rings, how many were reached
+	Sticky   AgentID       `cbor:"36,keyasint"` // kept for this agent; empty: for no one
+	Until    Time          `cbor:"37,keyasint"` // the longest it may wait; 0: no limit
+	ToldP50  time.Duration `cbor:"38,keyasint"` // remaining wait last announced
+	ToldP90  time.Duration `cbor:"39,keyasint"`
+	GuessP50 time.Duration `cbor:"40,keyasint"` // whole wait estimated when it joined, for calibration
+	GuessP90 time.Duration `cbor:"41,keyasint"`
+	Offered  bool          `cbor:"42,keyasint"` // a callback was
+
+	// Of callbacks and tasks.
+	Callback bool   `cbor:"43,keyasint"`
+	Task     TaskID `cbor:"44,keyasint"`
+	Attempts int    `cbor:"45,keyasint"`
+	Expire   Time   `cbor:"46,keyasint"`
+
+	// Of chains.
+	Chain ChainID `cbor:"47,keyasint"`
+	Step  int     `cbor:"48,keyasint"`
 }
 
 // Prompt is what a leg was ordered to hear.
@@ -146,6 +231,7 @@ type Role string
 const (
 	RoleCaller Role = "caller"
 	RoleAgent  Role = "agent"
+	RoleParty  Role = "party" // somebody outside, called for the customer: of a chain or a transfer
 )
 
 // LegState is where a leg is in its life.
@@ -175,6 +261,9 @@ type Leg struct {
 	Code     int       `cbor:"10,keyasint"` // of the Hangup ordered, or of the failure
 	Cause    string    `cbor:"11,keyasint"` // likewise
 	Record   []byte    `cbor:"12,keyasint"` // the SIP engine's, see LegRecord
+	Trunk    TrunkID   `cbor:"13,keyasint"` // whose channel it takes; empty for agents
+	Number   string    `cbor:"14,keyasint"` // dialled
+	Offer    int       `cbor:"15,keyasint"` // Call.Offers when it was made: the devices of one agent share it
 }
 
 // AgentInfo is what the machine knows of an agent beyond the configuration.
@@ -192,6 +281,10 @@ type AgentInfo struct {
 	BackOff   Time        `cbor:"11,keyasint"` // no offers before; 0: none
 	Contacts  []Contact   `cbor:"12,keyasint"` // most recently registered first
 	Deleted   bool        `cbor:"13,keyasint"` // no longer configured; kept until its last leg is over
+
+	Pending       AgentStatus `cbor:"14,keyasint"` // asked for during a call, takes effect after it; empty: none
+	PendingReason string      `cbor:"15,keyasint"`
+	WrapUpEnds    Time        `cbor:"16,keyasint"` // at most, with all extensions; 0: not wrapping up
 
 	// From the configuration, filled in by the accessors.
 	Name   string    `cbor:"-"`

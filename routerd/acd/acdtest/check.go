@@ -169,8 +169,8 @@ func (k *checker) channels(m *acd.Machine) {
 	used := make(map[acd.TrunkID]int)
 	for i := range k.s.Calls {
 		for j := range k.s.Calls[i].Legs {
-			if l := &k.s.Calls[i].Legs[j]; l.Role == acd.RoleCaller && l.State != acd.LegOver {
-				used[k.s.Calls[i].Trunk]++
+			if l := &k.s.Calls[i].Legs[j]; l.Trunk != "" && l.State != acd.LegOver {
+				used[l.Trunk]++
 			}
 		}
 	}

@@ -55,6 +55,18 @@ var types = []acd.Body{
 	14: acd.PromptStarted{},
 	15: acd.AgentStatusSet{},
 	16: acd.RegistrationChanged{},
+	17: acd.DigitsCollected{},
+	18: acd.CallTagged{},
+	19: acd.CallTransferred{},
+	20: acd.CallbackRequested{},
+	21: acd.TaskCreated{},
+	22: acd.TaskCancelled{},
+	23: acd.WrapUpSet{},
+	24: acd.DialogsAudited{},
+	25: acd.HashReported{},
+	26: acd.Activated{},
+	27: acd.FactsConfirmed{},
+	28: acd.SinkConfirmed{},
 }
 
 var numbers = func() map[reflect.Type]uint {

@@ -13,7 +13,7 @@ func busy(t testing.TB) *acd.Machine {
 	t.Helper()
 	m := acd.New()
 	contact := acd.Contact{URI: "sip:ann@x", SIPID: "r", CSeq: 1}
-	cfg := samples[1].(acd.ConfigApplied).Config
+	cfg := older[1][0].(acd.ConfigApplied).Config
 	cfg.Agents[0].HA1SHA256, cfg.Agents[0].HA1MD5 = "", ""
 	for i, body := range []acd.Body{
 		acd.ConfigApplied{Config: cfg},

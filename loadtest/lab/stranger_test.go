@@ -220,3 +220,39 @@ func TestRouterThatRefusesHandsTheCallOn(t *testing.T) {
 	default:
 	}
 }
+
+// With no router left an SBC is told at once, for a new call and a later
+// request alike: silence would cost it its own timeouts.
+func TestAnEdgeWithoutRoutersSaysSo(t *testing.T) {
+	n := startEdges(t)
+	_, m, ok, g := n.invite(t, SBCA)
+	for _, r := range n.routers {
+		r.close()
+	}
+	edge := g.get("X-Trunkline-Edge")
+	alone := func() bool {
+		code, _ := get(t, fmt.Sprintf("http://%s:%d/readyz", n.Addr(edge), PortMetrics))
+		return code == 503
+	}
+	if !poll(await, alone) {
+		t.Fatal("the edge does not notice that its routers are gone")
+	}
+	config, err := n.PKI().Client(SBCA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(n.Addr(SBCA))}, Timeout: await}
+	conn, err := tls.DialWithDialer(&d, "tcp", fmt.Sprintf("%s:%d", n.Addr(edge), PortTrunk), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPeer(t, conn, "TLS")
+	p.send(p.newRequest("INVITE", "sip:"+SalesNumber+"@trunkline", "sip:+79160000001@caller", "sip:"+SalesNumber+"@trunkline"))
+	if a := p.final("INVITE"); a.code() != 503 || a.get("Retry-After") == "" {
+		t.Errorf("a new call got %s, Retry-After %q", a.start, a.get("Retry-After"))
+	}
+	p.send(p.within("BYE", 2, m, ok))
+	if a := p.final("BYE"); a.code() != 503 {
+		t.Errorf("a BYE got %s", a.start)
+	}
+}

@@ -179,7 +179,7 @@ func withTag(to, has, tag string, code int) string {
 // 11.2): a probe by an edge, mostly.
 func AnswerOptions(r *Request, flow Flow, tag, product string) Packet {
 	return Respond(r, flow, tag, Refusal{200, "OK", []Header{
-		{"Allow", Allow}, {"Accept", "application/sdp"}, {"Supported", Supported}, {"Server", product},
+		{"Allow", Allow}, {"Accept", Accept}, {"Supported", Supported}, {"Server", product},
 	}}, nil)
 }
 

@@ -262,11 +262,9 @@ func (l *Leg) inDialog(now Time, req *Request, flow Flow) Output {
 	case "INVITE", "UPDATE":
 		return l.reoffer(now, req, flow)
 	case "INFO":
-		o := Output{Commit: true, Send: []Packet{l.answer(req, flow, Refusal{Code: 200, Reason: "OK"}, nil)}}
-		o.Events = []Event{Info{ContentType: req.Get("Content-Type"), Body: bytes.Clone(req.Body())}}
-		return o
+		return l.info(req, flow)
 	case "OPTIONS":
-		h := []Header{{"Allow", Allow}, {"Accept", "application/sdp"}, {"Supported", Supported}}
+		h := []Header{{"Allow", Allow}, {"Accept", Accept}, {"Supported", Supported}}
 		return Output{Send: []Packet{l.answer(req, flow, Refusal{200, "OK", h}, nil)}}
 	}
 	return Output{Send: []Packet{l.answer(req, flow, notInThisDialog, nil)}}
@@ -331,6 +329,7 @@ func (l *Leg) AnswerOffer(now Time, code int, sdp []byte, headers ...Header) Out
 		l.r.LocalSDP = bytes.Clone(sdp)
 		if len(tx.Offer) > 0 {
 			l.r.RemoteSDP = tx.Offer
+			l.digitsRenegotiated()
 		}
 		if tx.Target != "" {
 			l.r.Target = tx.Target

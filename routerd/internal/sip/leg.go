@@ -111,11 +111,9 @@ type (
 	Renegotiated struct{ SDP []byte }
 	// RenegotiationFailed: our Reinvite was refused; the session is as before.
 	RenegotiationFailed struct{ Code int }
-	// Info is an INFO request, already answered in the same Output.
-	Info struct {
-		ContentType string
-		Body        []byte
-	}
+	// Digits are keys the far end pressed, in order: of an INFO, already answered
+	// in the same Output, or told by Heard.
+	Digits struct{ Digits string }
 )
 
 func (Ringing) isEvent()             {}
@@ -126,7 +124,7 @@ func (Ended) isEvent()               {}
 func (Reoffer) isEvent()             {}
 func (Renegotiated) isEvent()        {}
 func (RenegotiationFailed) isEvent() {}
-func (Info) isEvent()                {}
+func (Digits) isEvent()              {}
 
 // recordVersion is the format of a marshalled leg.
 const recordVersion = 1
@@ -164,6 +162,8 @@ type record struct {
 	ByeWanted  bool       `cbor:"25,keyasint,omitempty"` // hang up as soon as the ACK is there
 	InviteCSeq uint32     `cbor:"26,keyasint,omitempty"` // of our last accepted INVITE, for repeated 2xx
 	Retry      *retry     `cbor:"27,keyasint,omitempty"` // re-INVITE put off by glare
+	DigitsBy   digitsBy   `cbor:"28,keyasint,omitempty"` // how the far end's digits come
+	Heard      uint64     `cbor:"29,keyasint,omitempty"` // serial of the last RTP event taken
 }
 
 // retry is a re-INVITE to send again after a 491 (RFC 3261 section 14.1).

@@ -9,6 +9,9 @@ import (
 // Allow are the methods the engine serves.
 const Allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
 
+// Accept are the bodies it understands.
+const Accept = "application/sdp, " + dtmfRelay + ", " + dtmf
+
 // Supported are the extensions it understands in a dialog (RFC 4028).
 const Supported = "timer"
 

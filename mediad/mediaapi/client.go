@@ -33,6 +33,8 @@ type Client struct {
 	mu      sync.Mutex
 	serial  uint64
 	waiting map[string]chan Reply
+	told    string // cookie of the last Subscribe
+	tell    func(Reply)
 	err     error // why the connection ended
 }
 
@@ -61,7 +63,17 @@ func NewClient(conn net.Conn) *Client {
 // Do sends a request and waits for its reply. A refusal comes back as *Error
 // beside the reply; a broken connection as an error wrapping ErrClosed, in
 // which case the request may or may not have been carried out.
-func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
+func (c *Client) Do(ctx context.Context, r Request) (Reply, error) { return c.do(ctx, r, nil) }
+
+// Subscribe sends a request whose reply is followed by others (Events). tell
+// gets those, in order and until the connection ends or another Subscribe takes
+// its place; it must not block.
+func (c *Client) Subscribe(ctx context.Context, r Request, tell func(Reply)) error {
+	_, err := c.do(ctx, r, tell)
+	return err
+}
+
+func (c *Client) do(ctx context.Context, r Request, tell func(Reply)) (Reply, error) {
 	ch := make(chan Reply, 1)
 	c.mu.Lock()
 	if c.err != nil {
@@ -71,6 +83,9 @@ func (c *Client) Do(ctx context.Context, r Request) (Reply, error) {
 	c.serial++
 	cookie := strconv.FormatUint(c.serial, 36)
 	c.waiting[cookie] = ch
+	if tell != nil {
+		c.told, c.tell = cookie, tell
+	}
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
@@ -125,12 +140,18 @@ func (c *Client) read() {
 			return
 		}
 		c.mu.Lock()
-		ch := c.waiting[cookie]
+		ch, tell := c.waiting[cookie], c.tell
 		delete(c.waiting, cookie)
-		c.mu.Unlock()
-		if ch != nil { // nil: its caller's context ended
-			ch <- reply
+		if cookie != c.told {
+			tell = nil
 		}
+		c.mu.Unlock()
+		switch {
+		case ch != nil:
+			ch <- reply
+		case tell != nil:
+			tell(reply)
+		} // neither: its caller's context ended
 	}
 }
 

@@ -35,6 +35,14 @@ const (
 	LegAnswer = "leg answer"
 	// Connect relays between Leg and Peer, and stops what plays to them.
 	Connect = "connect"
+	// Digits takes note that the keys a leg's peer pressed are dealt with up to
+	// Serial; see Events.
+	Digits = "digits"
+	// Events asks to be told of keys as they are pressed (RFC 4733): the reply
+	// is followed by others under the same cookie, each with Reply.Digits, first
+	// what nobody has dealt with yet. Asking again on the connection begins
+	// anew. Routers only, over TLS: keys may be a card's number.
+	Events = "events"
 	// Host tells a worker which worker hosts a media address and who its
 	// standby is; see Request.Address, Worker, Epoch, Standby, Replication.
 	Host = "host"
@@ -71,6 +79,14 @@ type Request struct {
 	Prompt string `ng:"file"` // play media: prompt name, without ".wav"
 	Loop   bool   `ng:"loop"` // play media: until stopped
 
+	// Prompts, instead of Prompt, are played one after the other without a gap,
+	// then Then until stopped. Those the worker does not have are left out, and
+	// told in Reply.Skipped.
+	Prompts []string `ng:"files"`
+	Then    string   `ng:"then"`
+
+	Serial uint64 `ng:"serial"` // digits
+
 	// Address is the media address: for leg commands the one to open the leg
 	// on (empty: the worker's choice), for host the one that moves.
 	Address string `ng:"media-address"`
@@ -103,12 +119,25 @@ type Reply struct {
 	Codec    string `ng:"codec"`    // of the leg, e.g. "PCMA"
 	Suite    string `ng:"suite"`    // of the leg, e.g. "AEAD_AES_128_GCM"
 	Address  string `ng:"address"`  // media address of the leg
-	Duration int64  `ng:"duration"` // play media: milliseconds of one pass
+	Duration int64  `ng:"duration"` // play media: milliseconds of one pass, Then left out
+
+	Skipped []string  `ng:"skipped"` // play media: prompts of the list that there are not
+	Digits  []Pressed `ng:"digits"`  // events
 
 	Worker  string   `ng:"worker"`
 	Calls   []string `ng:"calls"`   // list
 	Created int64    `ng:"created"` // query: Unix seconds
 	Legs    []Leg    `ng:"legs"`    // query
+}
+
+// Pressed is keys that a leg's peer has pressed and nobody has dealt with yet,
+// at most 32. Serial numbers the last of them, from 1 over the leg's life: a
+// listener leaves out what it has had. It is the same after a takeover.
+type Pressed struct {
+	CallID string `ng:"call-id"`
+	Leg    string `ng:"leg"`
+	Serial uint64 `ng:"serial"`
+	Keys   string `ng:"keys"` // 0 to 9, *, #, A to D, in order
 }
 
 // Leg is what query tells of one leg. Received figures are of the stream that

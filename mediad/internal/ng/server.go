@@ -38,9 +38,10 @@ const (
 	maxPending = 1024
 )
 
-// Doer carries out commands; see session.Engine.Do.
+// Doer carries out commands and tells of keys; see session.Engine.
 type Doer interface {
 	Do(r mediaapi.Request) (reply mediaapi.Reply, wait <-chan struct{})
+	Subscribe(tell func(mediaapi.Reply)) (cancel func())
 }
 
 // Server serves any number of listeners.
@@ -142,6 +143,7 @@ func (s *Server) Serve(l net.Listener) {
 // serve is the life of one connection. Commands are carried out in the order
 // they come; replies that wait for the standby let others pass.
 func (s *Server) serve(conn net.Conn) {
+	router := false
 	if t, ok := conn.(*tls.Conn); ok {
 		_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
 		if err := t.Handshake(); err != nil {
@@ -149,16 +151,12 @@ func (s *Server) serve(conn net.Conn) {
 			return
 		}
 		_ = conn.SetDeadline(time.Time{})
-	}
-	var writing sync.Mutex
-	write := func(b []byte) {
-		writing.Lock()
-		defer writing.Unlock()
-		_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if _, err := conn.Write(b); err != nil {
-			_ = conn.Close() // the reader ends, and with it the connection
+		if certs := t.ConnectionState().PeerCertificates; len(certs) > 0 {
+			router = checkRole(certs[0], []string{"router"}) == nil
 		}
 	}
+	w := &stream{conn: conn, router: router, engine: s.engine}
+	defer w.close()
 	pending := make(chan struct{}, maxPending)
 	br := bufio.NewReaderSize(conn, 16<<10)
 	for {
@@ -169,18 +167,20 @@ func (s *Server) serve(conn net.Conn) {
 			}
 			return
 		}
-		out, wait := s.answer(msg)
+		out, wait := s.answer(msg, w)
 		if out == nil {
 			return // no cookie: the stream can't be trusted any further
 		}
 		if wait == nil {
-			write(out)
+			if len(out) > 0 {
+				w.write(out)
+			}
 			continue
 		}
 		pending <- struct{}{}
 		s.wg.Go(func() {
 			s.await(wait)
-			write(out)
+			w.write(out)
 			<-pending
 		})
 	}
@@ -223,7 +223,7 @@ func (s *Server) datagram(conn *net.UDPConn, msg []byte, from netip.AddrPort) {
 		}
 		return // else the first is still being worked on, and is answered soon
 	}
-	out, wait := s.answer(msg)
+	out, wait := s.answer(msg, nil)
 	if out == nil {
 		return
 	}
@@ -250,8 +250,9 @@ func (s *Server) await(wait <-chan struct{}) {
 	}
 }
 
-// answer carries one message out; nil if it can't even be answered.
-func (s *Server) answer(msg []byte) (out []byte, wait <-chan struct{}) {
+// answer carries one message out; nil if it can't even be answered, empty if its
+// answer is on the way. w is nil for a datagram.
+func (s *Server) answer(msg []byte, w *stream) (out []byte, wait <-chan struct{}) {
 	cookie, format, r, err := mediaapi.ParseRequest(msg)
 	if err != nil {
 		s.bad.Inc()
@@ -262,6 +263,9 @@ func (s *Server) answer(msg []byte) (out []byte, wait <-chan struct{}) {
 		return mediaapi.AppendReply(nil, cookie, format, bad), nil
 	}
 	s.requests.Inc()
+	if r.Command == mediaapi.Events {
+		return w.subscribe(cookie, format), nil
+	}
 	reply, wait := s.engine.Do(r)
 	return mediaapi.AppendReply(nil, cookie, format, reply), wait
 }

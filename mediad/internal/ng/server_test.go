@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,6 +29,35 @@ type engine struct {
 	mu   sync.Mutex
 	done []string
 	wait chan struct{}
+	subs map[int]func(mediaapi.Reply)
+	next int
+}
+
+func (e *engine) Subscribe(tell func(mediaapi.Reply)) (cancel func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.subs == nil {
+		e.subs = map[int]func(mediaapi.Reply){}
+	}
+	e.next++
+	id := e.next
+	e.subs[id] = tell
+	tell(mediaapi.Reply{Result: mediaapi.ResultOK, Digits: []mediaapi.Pressed{{CallID: "pending", Serial: uint64(id)}}})
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.subs, id)
+	}
+}
+
+// tell tells every subscriber and returns how many there are.
+func (e *engine) tell(r mediaapi.Reply) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, f := range e.subs {
+		f(r)
+	}
+	return len(e.subs)
 }
 
 func (e *engine) Do(r mediaapi.Request) (mediaapi.Reply, <-chan struct{}) {
@@ -282,6 +312,146 @@ func TestOnlyRoutersAndEdgesGetInOverTLS(t *testing.T) {
 	f("no role of ours", false, certs[4])
 	f("another CA's router", false, strangers...)
 	f("nobody", false)
+}
+
+// tlsServer serves NG over TLS; the function connects as one of the names.
+func tlsServer(t *testing.T, names ...string) (*engine, func(i int) *mediaapi.Client) {
+	t.Helper()
+	s, e := newServer(t)
+	pool, certs := certify(t, append([]string{"m1.worker.test"}, names...)...)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: certs[:1], ClientAuth: tls.RequireAndVerifyClientCert,
+		ClientCAs: pool, VerifyConnection: RequireRole("router", "edge")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Serve(l)
+	return e, func(i int) *mediaapi.Client {
+		t.Helper()
+		c, err := mediaapi.Dial(context.Background(), l.Addr().String(), &tls.Config{RootCAs: pool, ServerName: "m1.worker.test", Certificates: certs[1+i : 2+i]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		return c
+	}
+}
+
+// Routers are told of keys in order, after what is pending and beside replies;
+// asking again begins anew.
+func TestRoutersAreToldOfKeys(t *testing.T) {
+	e, dial := tlsServer(t, "r1.router.test", "r2.router.test")
+	ctx, cancel := context.WithTimeout(context.Background(), patienceOfTests)
+	defer cancel()
+	var clients []*mediaapi.Client
+	var told []chan mediaapi.Pressed
+	listen := func(c *mediaapi.Client) chan mediaapi.Pressed {
+		t.Helper()
+		ch := make(chan mediaapi.Pressed, 64)
+		if err := c.Subscribe(ctx, mediaapi.Request{Command: mediaapi.Events}, func(r mediaapi.Reply) {
+			for _, d := range r.Digits {
+				ch <- d
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return ch
+	}
+	next := func(ch chan mediaapi.Pressed) mediaapi.Pressed {
+		t.Helper()
+		select {
+		case d := <-ch:
+			return d
+		case <-ctx.Done():
+			t.Fatal("told nothing")
+			return mediaapi.Pressed{}
+		}
+	}
+	for i := range 2 {
+		c := dial(i)
+		clients, told = append(clients, c), append(told, listen(c))
+		if d := next(told[i]); d.CallID != "pending" {
+			t.Errorf("first told %+v", d)
+		}
+	}
+	for i := range 20 {
+		e.tell(mediaapi.Reply{Result: mediaapi.ResultOK, Digits: []mediaapi.Pressed{{CallID: "c", Leg: "1", Serial: uint64(i), Keys: "#"}}})
+		if _, err := clients[0].Do(ctx, mediaapi.Request{Command: mediaapi.Ping}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, ch := range told {
+		for i := range 20 {
+			if d := next(ch); d != (mediaapi.Pressed{CallID: "c", Leg: "1", Serial: uint64(i), Keys: "#"}) {
+				t.Errorf("%d: %+v", i, d)
+			}
+		}
+	}
+	again := listen(clients[0])
+	if d := next(again); d.CallID != "pending" {
+		t.Errorf("asked again and told %+v", d)
+	}
+	if n := e.tell(mediaapi.Reply{Result: mediaapi.ResultOK, Digits: []mediaapi.Pressed{{CallID: "d"}}}); n != 2 {
+		t.Errorf("%d subscriptions of two connections", n)
+	}
+	if d := next(again); d.CallID != "d" {
+		t.Errorf("%+v", d)
+	}
+	if len(told[0]) != 0 {
+		t.Error("the first subscription is still told")
+	}
+	clients[1].Close()
+	for e.tell(mediaapi.Reply{Result: mediaapi.ResultOK}) != 1 {
+		if ctx.Err() != nil {
+			t.Fatal("the subscription outlives its connection")
+		}
+	}
+}
+
+// Keys may be a card's number: nobody but a router is told.
+func TestOnlyRoutersAreToldOfKeys(t *testing.T) {
+	e, dial := tlsServer(t, "edge-1.edge.test")
+	plain, _ := newServer(t)
+	tcp, err := mediaapi.Dial(context.Background(), listen(t, plain), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	for name, c := range map[string]*mediaapi.Client{"an edge": dial(0), "plain TCP": tcp} {
+		ctx, cancel := context.WithTimeout(context.Background(), patienceOfTests)
+		err := c.Subscribe(ctx, mediaapi.Request{Command: mediaapi.Events}, func(mediaapi.Reply) { t.Errorf("%s is told", name) })
+		var refused *mediaapi.Error
+		if !errors.As(err, &refused) || refused.Code != 403 {
+			t.Errorf("%s: %v", name, err)
+		}
+		cancel()
+	}
+	udp := dialUDP(t, plain)
+	send(t, udp, `k {"command":"events"}`)
+	if got := receive(t, udp); !strings.Contains(got, "403") {
+		t.Errorf("UDP: %q", got)
+	}
+	if n := e.tell(mediaapi.Reply{}); n != 0 {
+		t.Errorf("%d subscriptions", n)
+	}
+}
+
+// A router that does not read is cut off: it comes back and is told again.
+func TestASlowRouterIsCutOff(t *testing.T) {
+	e, dial := tlsServer(t, "r1.router.test")
+	c := dial(0)
+	block := make(chan struct{})
+	defer close(block)
+	ctx, cancel := context.WithTimeout(context.Background(), patienceOfTests)
+	defer cancel()
+	if err := c.Subscribe(ctx, mediaapi.Request{Command: mediaapi.Events}, func(mediaapi.Reply) { <-block }); err != nil {
+		t.Fatal(err)
+	}
+	big := mediaapi.Reply{Result: mediaapi.ResultOK, Digits: []mediaapi.Pressed{{CallID: strings.Repeat("c", 4096), Keys: "1"}}}
+	for e.tell(big) > 0 {
+		if ctx.Err() != nil {
+			t.Fatal("never cut off")
+		}
+	}
 }
 
 func TestCloseEndsConnections(t *testing.T) {

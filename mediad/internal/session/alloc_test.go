@@ -37,7 +37,7 @@ func TestNoAllocationPerPacket(t *testing.T) {
 			s.receiveRTP(l, buf[:copy(buf, packets[next])], from, now)
 			next++
 		})
-		p := &player{frames: [][]byte{make([]byte, 160)}, loop: true, codec: l.Send[0], source: prompts{}}
+		p := &player{clips: []clip{{"x", [][]byte{make([]byte, 160)}}}, loop: true, codec: l.Send[0], source: prompts{}}
 		s.startPlaying(l, p)
 		s.turn = l.slot
 		played := testing.AllocsPerRun(1000, func() { s.playSlot(now) })

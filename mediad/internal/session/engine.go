@@ -75,6 +75,10 @@ type Engine struct {
 	closed   bool
 	control  map[string]uint64 // commands done, by name
 	refused  uint64
+	missing  uint64 // prompts that sequences had to do without
+
+	subscribers map[*subscription]bool
+	pressed     chan struct{} // holds a token while there may be keys to tell
 }
 
 // New starts an engine. It hosts no address yet.
@@ -83,9 +87,10 @@ func New(cfg Config) (*Engine, error) {
 		cfg.Shards = runtime.GOMAXPROCS(0)
 	}
 	e := &Engine{cfg: cfg, log: cfg.Logger, seed: maphash.MakeSeed(), stop: make(chan struct{}),
-		calls: map[string]*call{}, hosts: map[netip.Addr]*host{}, epochs: map[netip.Addr]uint64{}, control: map[string]uint64{}}
+		calls: map[string]*call{}, hosts: map[netip.Addr]*host{}, epochs: map[netip.Addr]uint64{}, control: map[string]uint64{},
+		subscribers: map[*subscription]bool{}, pressed: make(chan struct{}, 1)}
 	for range cfg.Shards {
-		s, err := newShard(cfg.Recorder)
+		s, err := newShard(cfg.Recorder, e.pressed)
 		if err != nil {
 			for _, s := range e.shards {
 				s.close()
@@ -98,6 +103,7 @@ func New(cfg Config) (*Engine, error) {
 		e.wg.Go(s.run)
 	}
 	e.wg.Go(e.sendMarks)
+	e.wg.Go(e.tellDigits)
 	return e, nil
 }
 
@@ -208,6 +214,7 @@ var handlers = map[string]handler{
 	mediaapi.StopMedia:      (*Engine).stopMedia,
 	mediaapi.StartRecording: (*Engine).startRecording,
 	mediaapi.StopRecording:  (*Engine).stopRecording,
+	mediaapi.Digits:         (*Engine).digitsTaken,
 	mediaapi.Delete:         (*Engine).delete,
 	mediaapi.Query:          (*Engine).query,
 	mediaapi.List:           (*Engine).list,

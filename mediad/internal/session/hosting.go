@@ -196,6 +196,13 @@ func (e *Engine) takeOverCall(h *host, rc standby.Call) error {
 		}
 	}
 	c.shard.mu.Unlock()
+	c.shard.mu.Lock()
+	for _, l := range c.legs {
+		if l.digits.Pending != "" {
+			c.shard.press(l) // the dead host may not have told them all
+		}
+	}
+	c.shard.mu.Unlock()
 	c.shard.poller.Wake() // players may have begun
 	return nil
 }
@@ -224,7 +231,8 @@ func (e *Engine) takeOverLeg(c *call, lr legRecord, m *mark) error {
 		return err
 	}
 	e.enter(l)
-	if lr.Agreed && lr.Prompt != "" && (m == nil || m.pos != noPrompt) {
+	l.digits = lr.Digits
+	if lr.Agreed && len(lr.Prompts) > 0 && (m == nil || m.pos != noPrompt) {
 		e.resumePrompt(l, lr, m)
 	}
 	return nil
@@ -248,13 +256,16 @@ func (l *leg) restore(m *mark) {
 }
 
 func (e *Engine) resumePrompt(l *leg, lr legRecord, m *mark) {
-	p, err := e.newPlayer(l, lr.Prompt, lr.Loop)
-	if err != nil {
-		e.log.Error("prompt could not be resumed", "call_id", l.call.id, "err", err)
+	if e.cfg.Prompts == nil {
+		return
+	}
+	p, skipped := e.newPlayer(l, lr.Prompts, lr.Loop)
+	e.countMissing(l, skipped)
+	if len(p.clips) == 0 {
 		return
 	}
 	if m != nil {
-		p.pos = min(int(m.pos), len(p.frames))
+		p.seek(int(m.pos))
 	}
 	s := l.call.shard
 	s.mu.Lock()

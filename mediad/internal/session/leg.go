@@ -68,6 +68,8 @@ type leg struct {
 	player *player
 	slot   int // of the shard's wheel, while player is set
 
+	digits digits
+
 	in       inStats
 	out      outStats
 	report   reports

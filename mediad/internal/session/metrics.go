@@ -28,6 +28,8 @@ func (e *Engine) Metrics() *metrics.Set {
 	counter(`mediad_packets_dropped_total{reason="reused"}`, func(c *counts) uint64 { return c.reused })
 	counter("mediad_frames_lagged_total", func(c *counts) uint64 { return c.lagged })
 	counter("mediad_frames_transcoded_total", func(c *counts) uint64 { return c.transcoded })
+	counter("mediad_digits_total", func(c *counts) uint64 { return c.digits })
+	counter("mediad_digits_dropped_total", func(c *counts) uint64 { return c.digitsDropped })
 	counter("mediad_rtcp_received_total", func(c *counts) uint64 { return c.rtcpReceived })
 	counter("mediad_rtcp_sent_total", func(c *counts) uint64 { return c.rtcpSent })
 	counter("mediad_rtcp_forged_total", func(c *counts) uint64 { return c.rtcpForged })
@@ -65,6 +67,11 @@ func (e *Engine) Metrics() *metrics.Set {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		return float64(e.refused)
+	})
+	set.NewGauge("mediad_prompts_missing_total", func() float64 {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return float64(e.missing)
 	})
 	for name := range handlers {
 		set.NewGauge(`mediad_commands_total{command="`+name+`"}`, func() float64 {

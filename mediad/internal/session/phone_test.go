@@ -59,11 +59,12 @@ func newEngine(t testing.TB, addr string, change ...func(*Config)) *Engine {
 	return e
 }
 
-// prompts is a source of recognisable frames: "short" has 5, "long" 100000.
+// prompts is a source of recognisable frames: "short" has 5, "three" 3, "second"
+// 50, "long" 100000.
 type prompts struct{}
 
 func (prompts) Frames(name, codec string) ([][]byte, time.Duration, bool) {
-	n := map[string]int{"short": 5, "long": 100000}[name]
+	n := map[string]int{"short": 5, "three": 3, "second": 50, "long": 100000}[name]
 	if n == 0 {
 		return nil, 0, false
 	}

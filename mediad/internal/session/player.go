@@ -23,30 +23,62 @@ type ownStream struct {
 	reported uint32 // packets at the last report
 }
 
-// player plays a prompt to a leg.
-type player struct {
+// clip is one prompt in a leg's codec.
+type clip struct {
 	name   string
-	loop   bool
-	pos    int // frame that is next
 	frames [][]byte
+}
+
+// player plays prompts to a leg, one after the other without a gap.
+type player struct {
+	clips  []clip
+	loop   bool // the last one is played until stopped
+	clip   int  // what is next: a clip, and a frame of it
+	frame  int
 	codec  sdp.Codec
 	fresh  bool // nothing sent yet: the first packet bears a marker
 	source FrameSource
 }
 
-// playMedia plays a prompt to a leg, replacing what plays. A relay to the leg
-// is held off meanwhile.
+// maxPrompts bounds a sequence.
+const maxPrompts = 64
+
+// playMedia plays a prompt or a sequence of them to a leg, replacing what
+// plays. A relay to the leg is held off meanwhile.
 func (e *Engine) playMedia(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	l, err := e.findLeg(r.CallID, r.Leg)
 	if err != nil {
 		return mediaapi.Reply{}, nil, err
 	}
-	if !l.Agreed {
+	switch {
+	case !l.Agreed:
 		return mediaapi.Reply{}, nil, refuse(491, "leg is not negotiated yet")
+	case e.cfg.Prompts == nil:
+		return mediaapi.Reply{}, nil, refuse(503, "no prompts are configured")
+	case (r.Prompt == "") == (len(r.Prompts) == 0):
+		return mediaapi.Reply{}, nil, refuse(400, "play media needs either file or files")
+	case len(r.Prompts) > maxPrompts:
+		return mediaapi.Reply{}, nil, refuse(400, "files has %d prompts, %d is the most", len(r.Prompts), maxPrompts)
 	}
-	p, err := e.newPlayer(l, r.Prompt, r.Loop)
-	if err != nil {
-		return mediaapi.Reply{}, nil, err
+	names, loop := r.Prompts, false
+	if r.Prompt != "" {
+		names, loop = []string{r.Prompt}, r.Loop
+	}
+	p, skipped := e.newPlayer(l, names, loop)
+	if r.Prompt != "" && len(skipped) > 0 {
+		return mediaapi.Reply{}, nil, refuse(404, "no prompt %q for %s", r.Prompt, l.codec())
+	}
+	reply := mediaapi.Reply{Duration: p.duration().Milliseconds(), Skipped: skipped}
+	if r.Then != "" && r.Prompt == "" {
+		if then, missing := e.newPlayer(l, []string{r.Then}, true); len(missing) == 0 {
+			p.clips, p.loop = append(p.clips, then.clips...), true
+		} else {
+			reply.Skipped = append(reply.Skipped, missing...)
+		}
+	}
+	e.countMissing(l, reply.Skipped)
+	if len(p.clips) == 0 {
+		return reply, nil, nil // what plays goes on
 	}
 	s := l.call.shard
 	s.mu.Lock()
@@ -54,18 +86,84 @@ func (e *Engine) playMedia(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	s.startPlaying(l, p)
 	s.mu.Unlock()
 	s.poller.Wake()
-	return mediaapi.Reply{Duration: int64(len(p.frames)) * frameTime.Milliseconds()}, l.call, nil
+	return reply, l.call, nil
 }
 
-func (e *Engine) newPlayer(l *leg, name string, loop bool) (*player, error) {
-	if e.cfg.Prompts == nil {
-		return nil, refuse(503, "no prompts are configured")
+// newPlayer makes a player of the prompts that there are, and names the others.
+func (e *Engine) newPlayer(l *leg, names []string, loop bool) (p *player, skipped []string) {
+	p = &player{loop: loop, codec: l.Send[0], fresh: true, source: e.cfg.Prompts}
+	for _, name := range names {
+		frames, _, ok := e.cfg.Prompts.Frames(name, l.codec())
+		if !ok || len(frames) == 0 {
+			skipped = append(skipped, name)
+			continue
+		}
+		p.clips = append(p.clips, clip{name, frames})
 	}
-	frames, _, ok := e.cfg.Prompts.Frames(name, l.codec())
-	if !ok || len(frames) == 0 {
-		return nil, refuse(404, "no prompt %q for %s", name, l.codec())
+	return p, skipped
+}
+
+// countMissing notes prompts that a sequence had to do without: a call is never
+// stopped for one.
+func (e *Engine) countMissing(l *leg, names []string) {
+	for _, name := range names {
+		e.missing++
+		e.log.Warn("no such prompt: it is left out", "call_id", l.call.id, "leg", l.id, "prompt", name)
 	}
-	return &player{name: name, loop: loop, frames: frames, codec: l.Send[0], fresh: true, source: e.cfg.Prompts}, nil
+}
+
+func (p *player) duration() time.Duration {
+	frames := 0
+	for _, c := range p.clips {
+		frames += len(c.frames)
+	}
+	return time.Duration(frames) * frameTime
+}
+
+func (p *player) names() []string {
+	names := make([]string, len(p.clips))
+	for i, c := range p.clips {
+		names[i] = c.name
+	}
+	return names
+}
+
+// position is the frame that is next, counted from the first prompt's start;
+// a loop counts from its own start each time.
+func (p *player) position() int {
+	n := p.frame
+	for _, c := range p.clips[:p.clip] {
+		n += len(c.frames)
+	}
+	return n
+}
+
+// seek goes to a position. One beyond the end is the end.
+func (p *player) seek(position int) {
+	p.clip, p.frame = 0, 0
+	for p.clip < len(p.clips)-1 && position >= len(p.clips[p.clip].frames) {
+		position -= len(p.clips[p.clip].frames)
+		p.clip++
+	}
+	if len(p.clips) > 0 {
+		p.frame = min(position, len(p.clips[p.clip].frames))
+	}
+}
+
+// next goes one frame on, and tells whether there is one.
+func (p *player) next() bool {
+	p.frame++
+	if p.frame < len(p.clips[p.clip].frames) {
+		return true
+	}
+	switch {
+	case p.clip < len(p.clips)-1:
+		p.clip++
+	case !p.loop:
+		return false
+	}
+	p.frame = 0
+	return true
 }
 
 // stopMedia ends what plays to a leg.
@@ -118,13 +216,16 @@ func (p *player) reformat(l *leg) {
 	if p.codec == l.Send[0] {
 		return
 	}
-	frames, _, ok := p.source.Frames(p.name, l.codec())
-	if !ok || len(frames) == 0 {
-		l.stopPlaying()
-		return
+	for i := range p.clips {
+		frames, _, ok := p.source.Frames(p.clips[i].name, l.codec())
+		if !ok || len(frames) == 0 {
+			l.stopPlaying()
+			return
+		}
+		p.clips[i].frames = frames
 	}
-	p.frames, p.codec, p.fresh = frames, l.Send[0], true
-	p.pos = min(p.pos, len(frames))
+	p.codec, p.fresh = l.Send[0], true
+	p.frame = min(p.frame, len(p.clips[p.clip].frames))
 }
 
 // playSlot sends one frame to each leg of the slot that is due.
@@ -133,21 +234,20 @@ func (s *shard) playSlot(now time.Time) {
 	for i := len(legs) - 1; i >= 0; i-- { // a prompt that ends takes its leg out
 		l := legs[i]
 		p := l.player
-		if p.pos >= len(p.frames) {
-			l.stopPlaying()
-			continue
+		if p.frame >= len(p.clips[p.clip].frames) { // where a seek or another codec may lead
+			p.frame--
+			if !p.next() {
+				l.stopPlaying()
+				continue
+			}
 		}
 		if l.sendable() {
-			s.sendOwn(l, p.codec, p.frames[p.pos], s.sinceLast(l, p.codec, now), p.fresh)
+			s.sendOwn(l, p.codec, p.clips[p.clip].frames[p.frame], s.sinceLast(l, p.codec, now), p.fresh)
 			p.fresh = false
 		}
 		l.dirty = true
-		if p.pos++; p.pos >= len(p.frames) {
-			if p.loop {
-				p.pos = 0
-			} else {
-				l.stopPlaying()
-			}
+		if !p.next() {
+			l.stopPlaying()
 		}
 	}
 }

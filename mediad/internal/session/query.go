@@ -36,7 +36,7 @@ func (l *leg) tell() mediaapi.Leg {
 		t.Peer = l.peer.id
 	}
 	if l.player != nil {
-		t.Playing = l.player.name
+		t.Playing = l.player.clips[l.player.clip].name
 	}
 	return t
 }

@@ -124,6 +124,9 @@ func (s *shard) receiveRTP(l *leg, data []byte, from netip.AddrPort, now time.Ti
 	}
 	payload := payloadOf(plain, h)
 	l.in.bytes += uint64(len(payload))
+	if codec.Name == sdp.Event {
+		s.hear(l, h, payload)
+	}
 	if l.call.recording {
 		s.tap(l, codec, h, payload, now)
 	}

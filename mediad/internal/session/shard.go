@@ -44,6 +44,8 @@ type shard struct {
 	due     time.Time // when
 	players int
 	tidied  time.Time
+	pressed []*leg          // with keys to tell
+	tell    chan<- struct{} // wakes who tells them
 	count   counts
 }
 
@@ -66,14 +68,15 @@ type counts struct {
 	rtcpReceived, rtcpSent  uint64
 	rtcpForged              uint64
 	lagged                  uint64 // frames dropped after a stall
+	digits, digitsDropped   uint64
 }
 
-func newShard(rec Recorder) (*shard, error) {
+func newShard(rec Recorder, tell chan<- struct{}) (*shard, error) {
 	p, err := udp.NewPoller()
 	if err != nil {
 		return nil, err
 	}
-	return &shard{poller: p, batch: udp.NewBatch(), out: make([]byte, 0, 4096), plain: make([]byte, 0, 4096), rec: rec,
+	return &shard{poller: p, batch: udp.NewBatch(), out: make([]byte, 0, 4096), plain: make([]byte, 0, 4096), rec: rec, tell: tell,
 		sockets: map[uint64]watched{}, tidied: time.Now()}, nil
 }
 

@@ -24,21 +24,22 @@ type callRecord struct {
 type legRecord struct {
 	ID string `json:"id"`
 	terms
-	Peer   string `json:"peer,omitempty"` // connected with
-	Prompt string `json:"prompt,omitempty"`
-	Loop   bool   `json:"loop,omitempty"`
+	Peer    string   `json:"peer,omitempty"` // connected with
+	Prompts []string `json:"prompts,omitempty"`
+	Loop    bool     `json:"loop,omitempty"`
+	Digits  digits   `json:"digits,omitzero"`
 }
 
 // encodeRecord: under shard.mu.
 func (c *call) encodeRecord() []byte {
 	r := callRecord{ID: c.id, Created: c.created, Recording: c.recording}
 	for _, l := range c.legs {
-		lr := legRecord{ID: l.id, terms: l.terms}
+		lr := legRecord{ID: l.id, terms: l.terms, Digits: l.digits}
 		if l.peer != nil {
 			lr.Peer = l.peer.id
 		}
 		if l.player != nil {
-			lr.Prompt, lr.Loop = l.player.name, l.player.loop
+			lr.Prompts, lr.Loop = l.player.names(), l.player.loop
 		}
 		r.Legs = append(r.Legs, lr)
 	}
@@ -69,7 +70,7 @@ func (l *leg) appendMark(b []byte, scratch []srtp.Mark) ([]byte, []srtp.Mark) {
 	b = appendAddr(b, l.toRTCP.Addr())
 	pos := noPrompt
 	if l.player != nil {
-		pos = uint32(l.player.pos)
+		pos = uint32(l.player.position())
 	}
 	b = binary.BigEndian.AppendUint32(b, pos)
 	scratch = scratch[:0]

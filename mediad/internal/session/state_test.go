@@ -14,7 +14,7 @@ func TestMarksSurviveTheWire(t *testing.T) {
 	l := newLeg(&call{}, "1")
 	l.to.Set(netip.MustParseAddrPort("192.0.2.1:4000"))
 	l.toRTCP.Set(netip.MustParseAddrPort("[2001:db8::1]:4001"))
-	l.player = &player{pos: 77}
+	l.player = &player{clips: []clip{{"a", make([][]byte, 70)}, {"b", make([][]byte, 70)}}, clip: 1, frame: 7}
 	l.rx, _ = srtp.NewReceiver(srtp.AEAD128GCM, k)
 	l.tx, _ = srtp.NewSender(srtp.AEAD128GCM, k)
 	want := []srtp.Mark{{SSRC: 7, Index: 1<<40 | 5}, {SSRC: 9, Index: 3, RTCP: true}}

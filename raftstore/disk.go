@@ -25,6 +25,20 @@ type watchedLog struct {
 // have gaps before it installs a snapshot.
 func (l *watchedLog) IsMonotonic() bool { return isMonotonic(l.LogStore) }
 
+// GetLog finds an entry and checks it, before it is applied or sent on: damage
+// must stay on the disk it happened on.
+func (l *watchedLog) GetLog(index uint64, e *raft.Log) error {
+	if err := l.LogStore.GetLog(index, e); err != nil {
+		return err
+	}
+	if err := checkEntry(index, e); err != nil {
+		err = fmt.Errorf("%w: log index %d: %w", ErrDiskDamaged, index, err)
+		l.watch.fatal(err)
+		return err
+	}
+	return nil
+}
+
 func (l *watchedLog) StoreLog(e *raft.Log) error {
 	defer l.watch.start("append")()
 	return l.LogStore.StoreLog(e)

@@ -85,13 +85,7 @@ func (s *Store) tryFound() (done bool, err error) {
 	if err := errors.Join(faults...); err != nil {
 		return false, err
 	}
-	var c raft.Configuration
-	for _, id := range slices.Sorted(maps.Keys(s.voters)) {
-		c.Servers = append(c.Servers, raft.Server{
-			Suffrage: raft.Voter, ID: raft.ServerID(id), Address: raft.ServerAddress(s.voters[id]),
-		})
-	}
-	err = s.raft.BootstrapCluster(c).Error()
+	err = s.raft.BootstrapCluster(configuration(s.voters)).Error()
 	if errors.Is(err, raft.ErrCantBootstrap) {
 		return true, nil // another voter was faster
 	}

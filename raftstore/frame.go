@@ -32,7 +32,8 @@ type frameKind byte
 const (
 	framePropose frameKind = 1 // body: the command
 	frameHello   frameKind = 2 // no body; answered with a hello
-	frameAnswer  frameKind = 3 // body: the machine's reply, or a hello
+	frameAnswer  frameKind = 3 // body: the machine's reply, a hello, or an admin reply
+	frameAdmin   frameKind = 4 // body: a request about members as JSON, see admin.go
 )
 
 type frameStatus byte
@@ -43,6 +44,7 @@ const (
 	statusUnknown   frameStatus = 3 // may or may not be applied: repeat
 	statusFresh     frameStatus = 4 // hello: this node has no log yet
 	statusMember    frameStatus = 5 // hello: this node belongs to a cluster
+	statusDone      frameStatus = 6 // admin: body is an adminReply as JSON
 )
 
 const (
@@ -115,7 +117,7 @@ func parseFrame(b []byte) (frame, error) {
 	}
 	f := frame{kind: frameKind(b[0]), id: binary.BigEndian.Uint64(b[1:])}
 	switch f.kind {
-	case framePropose:
+	case framePropose, frameAdmin:
 		f.body = b[frameHead:]
 	case frameHello:
 		if len(b) != frameHead {
@@ -126,7 +128,7 @@ func parseFrame(b []byte) (frame, error) {
 			return frame{}, fmt.Errorf("%w: answer of %d bytes", errFrame, len(b))
 		}
 		f.status = frameStatus(b[frameHead])
-		if f.status < statusApplied || f.status > statusMember {
+		if f.status < statusApplied || f.status > statusDone {
 			return frame{}, fmt.Errorf("%w: status %d", errFrame, f.status)
 		}
 		f.index = binary.BigEndian.Uint64(b[frameHead+1:])

@@ -28,6 +28,9 @@ func TestFrameWire(t *testing.T) {
 	f(frame{kind: frameHello, id: 3}, "00000009"+"02"+"0000000000000003")
 	f(frame{kind: frameAnswer, id: 258, status: statusApplied, index: 7, body: []byte("ok")},
 		"00000014"+"03"+"0000000000000102"+"01"+"0000000000000007"+"6f6b")
+	f(frame{kind: frameAdmin, id: 5, body: []byte("{}")}, "0000000b"+"04"+"0000000000000005"+"7b7d")
+	f(frame{kind: frameAnswer, id: 5, status: statusDone, body: []byte("{}")},
+		"00000014"+"03"+"0000000000000005"+"06"+"0000000000000000"+"7b7d")
 	f(frame{kind: frameAnswer, id: 1, status: statusNotLeader}, "00000012"+"03"+"0000000000000001"+"02"+"0000000000000000")
 }
 
@@ -49,6 +52,7 @@ func TestMalformedFramesAreRefused(t *testing.T) {
 	f("0000000a" + "02" + "0000000000000001" + "00")                      // hello with a body
 	f("0000000a" + "03" + "0000000000000001" + "01")                      // answer without an index
 	f("00000012" + "03" + "0000000000000001" + "00" + "0000000000000000") // no such status
+	f("00000012" + "03" + "0000000000000001" + "07" + "0000000000000000")
 }
 
 func FuzzReadFrame(f *testing.F) {

@@ -25,41 +25,31 @@ type StateMachine interface {
 	Restore(r io.Reader) error
 }
 
-const (
-	entryVersion = 1
-	entryHead    = 1 + 8
-)
-
-func encodeEntry(stamp int64, data []byte) []byte {
-	b := make([]byte, 0, entryHead+len(data))
-	b = append(b, entryVersion)
-	b = binary.BigEndian.AppendUint64(b, uint64(stamp))
-	return append(b, data...)
-}
-
 // fsm is the state machine as hashicorp/raft sees it: it takes the stamp off
 // each entry and keeps the clock.
 type fsm struct {
 	machine StateMachine
 	clock   *clock
 	leading func() bool
+	member  *membership
 	// replayTo is the last index that was on disk when the store was
 	// opened; a snapshot restored while starting is as old.
 	replayTo uint64
 	starting atomic.Bool
 
-	last     int64 // stamp of the last applied entry
-	lastWall int64 // wall time at which its leader appended it
+	last     int64  // stamp of the last applied entry
+	lastWall int64  // wall time at which its leader appended it
+	term     uint64 // its term
 	applied  atomic.Uint64
 }
 
+// Apply panics on an entry it can't understand: going on would make this node
+// differ from those who do.
 func (f *fsm) Apply(l *raft.Log) any {
-	if len(l.Data) < entryHead || l.Data[0] != entryVersion {
-		// Going on would make this node differ from those who understand
-		// the entry.
-		panic(fmt.Sprintf("raftstore: entry at index %d is of an unknown version", l.Index))
+	kind, stamp, body, err := decodeEntry(l.Data)
+	if err != nil {
+		panic(fmt.Sprintf("raftstore: log index %d: %v", l.Index, err))
 	}
-	stamp := int64(binary.BigEndian.Uint64(l.Data[1:]))
 	if l.Index <= f.replayTo {
 		f.clock.replayed(stamp, wallOf(l.AppendedAt))
 	} else {
@@ -67,10 +57,23 @@ func (f *fsm) Apply(l *raft.Log) any {
 	}
 	f.last = max(f.last+1, stamp)
 	f.lastWall = wallOf(l.AppendedAt)
-	reply := f.machine.Apply(l.Index, f.last, l.Data[entryHead:])
+	f.term = l.Term
+	var reply []byte
+	switch kind {
+	case entryCommand:
+		reply = f.machine.Apply(l.Index, f.last, body)
+	case entryCluster:
+		if err := f.member.join(ClusterID(body)); err != nil {
+			panic(fmt.Sprintf("raftstore: log index %d: %v", l.Index, err))
+		}
+	}
 	f.applied.Store(l.Index)
 	return reply
 }
+
+// StoreConfiguration makes raft count entries of configuration as applied: a
+// snapshot is refused as long as the newest one is not.
+func (f *fsm) StoreConfiguration(uint64, raft.Configuration) {}
 
 func wallOf(t time.Time) int64 {
 	if t.IsZero() {
@@ -79,36 +82,82 @@ func wallOf(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// The header of a snapshot: magic, then last and lastWall as big-endian 64-bit
-// numbers.
+// The header of a snapshot is a magic word, then last, lastWall, and index and
+// term of the last applied entry as big-endian 64-bit numbers, then the
+// identity of the cluster. The state machine's bytes follow. The first version
+// had last and lastWall only and is still read.
 const (
-	snapshotMagic = "tklsnap1"
-	snapshotHead  = len(snapshotMagic) + 16
+	snapshotMagic1 = "tklsnap1"
+	snapshotMagic  = "tklsnap2"
+	snapshotHead1  = len(snapshotMagic1) + 2*8
+	snapshotHead   = len(snapshotMagic) + 4*8 + len(ClusterID{})
 )
+
+// snapshotHeader is what stands before the state machine's own bytes.
+type snapshotHeader struct {
+	last, lastWall int64
+	index, term    uint64
+	cluster        ClusterID
+}
+
+func (h snapshotHeader) encode() []byte {
+	b := append(make([]byte, 0, snapshotHead), snapshotMagic...)
+	for _, v := range []uint64{uint64(h.last), uint64(h.lastWall), h.index, h.term} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	return append(b, h.cluster[:]...)
+}
+
+func readSnapshotHeader(r io.Reader) (h snapshotHeader, err error) {
+	var b [snapshotHead]byte
+	if _, err := io.ReadFull(r, b[:snapshotHead1]); err != nil {
+		return h, fmt.Errorf("read the snapshot's header: %w", err)
+	}
+	magic := string(b[:len(snapshotMagic)])
+	if magic != snapshotMagic && magic != snapshotMagic1 {
+		return h, fmt.Errorf("snapshot starts with %q, not %q", magic, snapshotMagic)
+	}
+	number := func(i int) uint64 { return binary.BigEndian.Uint64(b[len(snapshotMagic)+8*i:]) }
+	h.last, h.lastWall = int64(number(0)), int64(number(1))
+	if magic == snapshotMagic1 {
+		return h, nil
+	}
+	if _, err := io.ReadFull(r, b[snapshotHead1:]); err != nil {
+		return h, fmt.Errorf("read the snapshot's header: %w", err)
+	}
+	h.index, h.term = number(2), number(3)
+	h.cluster = ClusterID(b[snapshotHead-len(h.cluster):])
+	return h, nil
+}
 
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	write, err := f.machine.Snapshot()
 	if err != nil {
 		return nil, fmt.Errorf("capture the state at index %d: %w", f.applied.Load(), err)
 	}
-	return &snapshot{last: f.last, lastWall: f.lastWall, write: write}, nil
+	return &snapshot{write: write, head: snapshotHeader{
+		last: f.last, lastWall: f.lastWall, index: f.applied.Load(), term: f.term, cluster: f.member.id(),
+	}}, nil
 }
 
 func (f *fsm) Restore(src io.ReadCloser) error {
 	defer src.Close()
 	r := bufio.NewReaderSize(src, 256<<10)
-	var head [snapshotHead]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return fmt.Errorf("read the snapshot's header: %w", err)
+	h, err := readSnapshotHeader(r)
+	if err != nil {
+		return err
 	}
-	if string(head[:len(snapshotMagic)]) != snapshotMagic {
-		return fmt.Errorf("snapshot starts with %q, not %q", head[:len(snapshotMagic)], snapshotMagic)
+	if h.cluster.stranger(f.member.id()) {
+		return fmt.Errorf("snapshot is of cluster %s, this node belongs to %s", h.cluster, f.member.id())
 	}
 	if err := f.machine.Restore(r); err != nil {
 		return fmt.Errorf("restore the state: %w", err)
 	}
-	f.last = int64(binary.BigEndian.Uint64(head[len(snapshotMagic):]))
-	f.lastWall = int64(binary.BigEndian.Uint64(head[len(snapshotMagic)+8:]))
+	if err := f.member.join(h.cluster); err != nil {
+		return err
+	}
+	f.last, f.lastWall, f.term = h.last, h.lastWall, h.term
+	f.applied.Store(h.index)
 	if f.last == 0 {
 		return nil // taken before the first command
 	}
@@ -122,8 +171,8 @@ func (f *fsm) Restore(src io.ReadCloser) error {
 
 // snapshot is a captured state on its way to disk.
 type snapshot struct {
-	last, lastWall int64
-	write          func(io.Writer) error
+	head  snapshotHeader
+	write func(io.Writer) error
 }
 
 func (s *snapshot) Persist(sink raft.SnapshotSink) error {
@@ -136,10 +185,7 @@ func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 
 func (s *snapshot) persist(sink io.Writer) error {
 	w := bufio.NewWriterSize(sink, 256<<10)
-	head := append(make([]byte, 0, snapshotHead), snapshotMagic...)
-	head = binary.BigEndian.AppendUint64(head, uint64(s.last))
-	head = binary.BigEndian.AppendUint64(head, uint64(s.lastWall))
-	if _, err := w.Write(head); err != nil {
+	if _, err := w.Write(s.head.encode()); err != nil {
 		return err
 	}
 	if err := s.write(w); err != nil {

@@ -75,10 +75,15 @@ func (s *Store) refreshLeadership() {
 	}
 }
 
-// catchUp waits until a new leader has applied what was committed before it.
+// catchUp waits until a new leader has applied what was committed before it,
+// and names the cluster if it is the first.
 func (s *Store) catchUp(term uint64) {
 	for s.raft.State() == raft.Leader && s.raft.CurrentTerm() == term {
-		if err := s.raft.Barrier(attemptTimeout).Error(); err != nil {
+		err := s.raft.Barrier(attemptTimeout).Error()
+		if err == nil {
+			err = s.nameCluster()
+		}
+		if err != nil {
 			s.log.Info("raft: leader can't act yet", "term", term, "err", err)
 			select {
 			case <-time.After(backoffMost):

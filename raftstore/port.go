@@ -6,9 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -25,6 +27,8 @@ const (
 	helloTimeout = 3 * time.Second
 	// dialTimeout bounds reaching a peer that proposals go to.
 	dialTimeout = 500 * time.Millisecond
+	// strangerInterval is how often a node of another cluster is told about.
+	strangerInterval = 10 * time.Second
 )
 
 // port is this node's TLS port and its way to the others' ports. It is the
@@ -34,6 +38,7 @@ type port struct {
 	self    net.Addr // what others dial
 	tls     *tls.Config
 	log     *slog.Logger
+	cluster func() ClusterID // of this node
 	serve   func(net.Conn)
 	refused func()
 
@@ -41,6 +46,8 @@ type port struct {
 	done   chan struct{}
 	closed sync.Once
 	wg     sync.WaitGroup
+
+	strangerTold atomic.Int64 // when tellStranger last spoke
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -107,14 +114,21 @@ func (p *port) listen() {
 	})
 }
 
-// greet finishes the handshake and reads the first byte.
+// greet finishes the handshake and reads the greeting: the protocol and the
+// dialler's cluster.
 func (p *port) greet(raw net.Conn) {
 	conn := tls.Server(raw, p.tls)
 	conn.SetDeadline(time.Now().Add(helloTimeout))
-	var first [1]byte
+	var first [1 + len(ClusterID{})]byte
 	err := conn.Handshake()
 	if err == nil {
-		_, err = conn.Read(first[:])
+		_, err = io.ReadFull(conn, first[:])
+	}
+	if theirs, ours := ClusterID(first[1:]), p.cluster(); err == nil && theirs.stranger(ours) {
+		p.refused()
+		p.tellStranger(raw.RemoteAddr().String(), theirs, ours)
+		p.drop(raw)
+		return
 	}
 	if err != nil {
 		p.refused()
@@ -138,6 +152,18 @@ func (p *port) greet(raw net.Conn) {
 		p.refused()
 		tracked.Close()
 	}
+}
+
+// tellStranger says that one of two nodes has another cluster's data; the other
+// dials again and again, so it is said once in strangerInterval.
+func (p *port) tellStranger(peer string, theirs, ours ClusterID) {
+	now := time.Now().UnixNano()
+	last := p.strangerTold.Load()
+	if now-last < int64(strangerInterval) || !p.strangerTold.CompareAndSwap(last, now) {
+		return
+	}
+	p.log.Error("raft: peer belongs to another cluster: stop the one with old data, empty its folder and let it join",
+		"peer", peer, "theirs", theirs.String(), "ours", ours.String())
 }
 
 // track keeps a connection so that close can end it; false means the port is
@@ -174,7 +200,7 @@ func (c *trackedConn) Close() error {
 	return nil
 }
 
-// open dials a peer's port and names the protocol.
+// open dials a peer's port and names the protocol and this node's cluster.
 func (p *port) open(ctx context.Context, addr string, stream byte) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3,
@@ -194,7 +220,8 @@ func (p *port) open(ctx context.Context, addr string, stream byte) (net.Conn, er
 	if deadline, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(deadline)
 	}
-	if _, err := conn.Write([]byte{stream}); err != nil {
+	cluster := p.cluster()
+	if _, err := conn.Write(append([]byte{stream}, cluster[:]...)); err != nil {
 		p.drop(raw)
 		return nil, fmt.Errorf("greet %s: %w", addr, err)
 	}

@@ -17,6 +17,10 @@ var (
 	ErrTooLarge = errors.New("raftstore: command is too large")
 	// ErrDiskHung is what Config.OnFatal gets when a write did not come back.
 	ErrDiskHung = errors.New("raftstore: disk hung")
+	// ErrDiskDamaged is what Config.OnFatal gets when the log gives back
+	// another entry than was written: empty this node's Dir, and the others
+	// send it the log.
+	ErrDiskDamaged = errors.New("raftstore: disk damaged")
 
 	errNotLeader      = errors.New("not the leader")
 	errNoLeader       = errors.New("no leader")
@@ -132,7 +136,7 @@ func (s *Store) applyHere(data []byte) ([]byte, uint64, error) {
 		return nil, 0, errNotLeader
 	}
 	began := time.Now()
-	f := s.raft.Apply(encodeEntry(s.fsm.clock.now(), data), attemptTimeout)
+	f := s.raft.Apply(encodeEntry(entryCommand, s.fsm.clock.now(), data), attemptTimeout)
 	if err := f.Error(); err != nil {
 		if errors.Is(err, raft.ErrNotLeader) {
 			return nil, 0, errNotLeader

@@ -40,6 +40,8 @@ func (s *Store) serveForward(conn net.Conn) {
 			answer = func() frame { return s.answerProposal(f) }
 		case frameHello:
 			answer = func() frame { return s.answerHello(f) }
+		case frameAdmin:
+			answer = func() frame { return s.answerAdmin(f) }
 		default:
 			s.log.Warn("raft: forward connection closed", "peer", conn.RemoteAddr().String(), "err", errFrame)
 			return

@@ -96,12 +96,15 @@ type Store struct {
 	log    *slog.Logger
 	voters map[string]string
 
-	raft  *raft.Raft
-	fsm   *fsm
-	port  *port
-	links *links
-	disk  *disk
-	met   *meters
+	raft   *raft.Raft
+	fsm    *fsm
+	member *membership
+	port   *port
+	links  *links
+	disk   *disk
+	met    *meters
+
+	admin sync.Mutex // one change of members at a time
 
 	leadership  atomic.Pointer[leadership]
 	readyTerm   atomic.Uint64 // term in which this node leads and is caught up
@@ -143,6 +146,9 @@ func Open(cfg Config, sm StateMachine) (_ *Store, err error) {
 			s.disk.close()
 		}
 	}()
+	if s.member, err = openMembership(s.disk.stable); err != nil {
+		return nil, err
+	}
 	if err := s.openPort(cfg); err != nil {
 		return nil, err
 	}
@@ -155,7 +161,7 @@ func Open(cfg Config, sm StateMachine) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the log in %s: %w", cfg.Dir, err)
 	}
-	s.fsm = &fsm{machine: sm, clock: newClock(), replayTo: last,
+	s.fsm = &fsm{machine: sm, clock: newClock(), member: s.member, replayTo: last,
 		leading: func() bool { return s.leadership.Load().self }}
 	if cfg.wall != nil {
 		s.fsm.clock.wall = cfg.wall
@@ -188,6 +194,7 @@ func (s *Store) openPort(cfg Config) error {
 		self:    address(cfg.Advertise),
 		tls:     peerTLS(cfg.TLS, cfg.CheckPeer),
 		log:     cfg.Logger,
+		cluster: s.member.id,
 		serve:   s.serveForward,
 		refused: s.met.refused.Inc,
 		raft:    make(chan net.Conn),
@@ -228,6 +235,9 @@ func raftConfig(cfg Config) *raft.Config {
 	return c
 }
 
+// segmentSize is small: a new segment is allocated while appends wait for it.
+const segmentSize = 16 << 20
+
 // disk is what the node keeps in Dir.
 type disk struct {
 	log    raft.LogStore
@@ -247,8 +257,7 @@ func openDisk(cfg Config, met *meters) (*disk, error) {
 		return nil, err
 	}
 	logger := libraryLogger(cfg.Logger)
-	// Small segments: a new one is allocated while appends wait for it.
-	w, err := wal.Open(walDir, wal.WithLogger(logger), wal.WithSegmentSize(16<<20))
+	w, err := wal.Open(walDir, wal.WithLogger(logger), wal.WithSegmentSize(segmentSize))
 	if err != nil {
 		unlock()
 		return nil, fmt.Errorf("open the log in %s: %w", walDir, err)

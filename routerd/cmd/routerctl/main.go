@@ -33,12 +33,18 @@ const usage = `usage: routerctl [flags] COMMAND
   cluster                      routers, media workers, media addresses
   facts CALL                   the history of one call
   facts [INDEX]                the history after a log index, 200 rows at most
+  cdr [-csv] [-legs] ...       detail records of calls that are over; cdr -h
   apply FILE                   replace the routing tree by FILE (YAML)
   agent-status AGENT STATUS    logged-out, available, on-break, training
   ha1 USER REALM               read a password from stdin, print its digests
 
 flags:
 `
+
+// pagedCommands are those that read page after page and have flags of their own.
+var pagedCommands = map[string]func(*flag.FlagSet) func(context.Context, *client, printer, []string) error{
+	"cdr": cdrFlags,
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -68,6 +74,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return errors.New("which command?")
 	}
 	name := fs.Arg(0)
+	// Commands with flags of their own may run for as long as there are pages.
+	var paged func(context.Context, *client, printer, []string) error
+	if own, ok := pagedCommands[name]; ok {
+		paged = own(fs)
+	}
 	if err := fs.Parse(fs.Args()[1:]); err != nil { // flags may stand behind the command too
 		return err
 	}
@@ -75,13 +86,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if name == "ha1" {
 		return ha1(rest, stdin, stdout)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
 	c, err := newClient(*api, *ca, *cert, *key)
 	if err != nil {
 		return err
 	}
 	p := printer{out: stdout, json: *asJSON}
+	if paged != nil {
+		return paged(ctx, c, p, rest)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
 	switch name {
 	case "status":
 		return showStatus(ctx, c, p)

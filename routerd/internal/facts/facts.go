@@ -1,26 +1,25 @@
 // Package facts keeps the history of calls and agents in this node's SQLite
-// file: the rows that the state machine appends, by (index, n). Every router
-// projects the same log, so every router holds the same history without a
-// database server.
+// file: the rows that the state machine appends, by (index, n), and the call
+// detail records that follow from them. Every router projects the same log, so
+// every router holds the same history without a database server.
+//
+// # What a file promises
+//
+// A file holds all facts of the log indexes above Floor up to Cursor: it takes
+// a batch only if it begins where the file ends, so it never has a hole. Each
+// fact and the records derived from it are committed in one transaction, so the
+// two can't disagree. Rows leave in the order in which they came, by Expire.
 //
 // It computes nothing: percentages and reports are made from the rows by
-// whoever reads them. It forgets nothing by itself either.
-//
-// The schema, version 1:
-//
-//	fact(idx, n)  PRIMARY KEY  log index, and place among its facts
-//	at            nanoseconds since 1970, machine time
-//	kind          what happened
-//	call, leg, agent, queue, node   ids, '' where they don't apply
-//	attrs         JSON object of strings, '' for none
-//	fact_call     index of (call, idx, n), for the history of one call
+// whoever reads them (package totals).
 package facts
 
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"path/filepath"
 	"sync"
@@ -30,60 +29,60 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	_ "modernc.org/sqlite" // the database/sql driver
 
+	"trunkline/routerd/acd"
 	"trunkline/routerd/routeapi"
 )
 
-const (
-	schemaVersion = 1
-	schema        = `
-CREATE TABLE fact (
-	idx   INTEGER NOT NULL,
-	n     INTEGER NOT NULL,
-	at    INTEGER NOT NULL,
-	kind  TEXT NOT NULL,
-	call  TEXT NOT NULL,
-	leg   TEXT NOT NULL,
-	agent TEXT NOT NULL,
-	queue TEXT NOT NULL,
-	node  TEXT NOT NULL,
-	attrs TEXT NOT NULL,
-	PRIMARY KEY (idx, n)
-) WITHOUT ROWID;
-CREATE INDEX fact_call ON fact (call, idx, n) WHERE call <> '';
-PRAGMA user_version = 1;`
-
-	insert = `INSERT INTO fact (idx, n, at, kind, call, leg, agent, queue, node, attrs)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (idx, n) DO NOTHING`
-)
-
 var (
-	appended = metrics.NewCounter("routerd_facts_appended_total")
-	took     = metrics.NewHistogram("routerd_facts_append_seconds")
+	appended  = metrics.NewCounter("routerd_facts_appended_total")
+	took      = metrics.NewHistogram("routerd_facts_append_seconds")
+	malformed = metrics.NewCounter("routerd_facts_malformed_total")
 )
 
-// maxRows bounds a query that names no limit.
-const maxRows = 10_000
+// ErrGap means that a batch does not begin where the file ends: facts in
+// between would be missing for ever.
+var ErrGap = errors.New("facts before the batch are missing")
 
-// Store is this node's history.
-type Store struct {
-	db     *sql.DB
-	write  sync.Mutex
-	cursor atomic.Uint64
+// Bounds of one read and one write.
+const (
+	maxRows  = 10_000 // rows of a query that names no limit
+	maxConns = 8      // each has a page cache of 2 MB
+)
+
+// Batch is what a log's indexes above After, up to and with Upto, brought: all
+// facts of them, in order.
+type Batch struct {
+	After, Upto uint64
+	Facts       []acd.Fact
 }
 
-// Open opens the history at path, or begins one.
+// Store is this node's history. It may be used by several goroutines.
+type Store struct {
+	db     *sql.DB
+	write  sync.Mutex // one transaction at a time; guards spans
+	spans  spans
+	cursor atomic.Uint64 // see Cursor
+	floor  atomic.Uint64 // see Floor
+	behind atomic.Bool   // records of older facts are still to be derived, see Upgrade
+}
+
+// Open opens the history at path, or begins one. A file of an older version is
+// brought up to date by Upgrade, which takes as long as the file is large and
+// is therefore not done here.
 func Open(path string) (*Store, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("open facts: %w", err)
 	}
 	// Full synchronisation: the cursor tells the others that this node has
-	// the rows, and they may forget them.
-	dsn := url.URL{Scheme: "file", Path: abs, RawQuery: "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_txlock=immediate"}
+	// the rows, and they may forget them. Secure deletion: what is removed is
+	// overwritten, and not merely unlinked (T11).
+	dsn := url.URL{Scheme: "file", Path: abs, RawQuery: "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(ON)&_pragma=busy_timeout(5000)&_txlock=immediate"}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
 		return nil, fmt.Errorf("open facts in %s: %w", path, err)
 	}
+	db.SetMaxOpenConns(maxConns)
 	s := &Store{db: db}
 	if err := s.prepare(); err != nil {
 		db.Close()
@@ -92,128 +91,157 @@ func Open(path string) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) prepare() error {
-	tx, err := s.db.Begin()
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	var version int
-	if err := tx.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
-		return err
-	}
-	switch version {
-	case 0:
-		if _, err := tx.Exec(schema); err != nil {
-			return fmt.Errorf("create the schema: %w", err)
-		}
-	case schemaVersion:
-	default:
-		return fmt.Errorf("schema version %d was written by a newer program, this one knows %d", version, schemaVersion)
-	}
-	var last uint64
-	if err := tx.QueryRow("SELECT coalesce(max(idx), 0) FROM fact").Scan(&last); err != nil {
-		return err
-	}
-	s.cursor.Store(last)
-	return tx.Commit()
-}
+// Close closes the file.
+func (s *Store) Close() error { return s.db.Close() }
 
-// Append stores a batch in one transaction; rows that are there already stay as
-// they are. A batch holds the facts of an index whole, since Cursor counts an
-// index as done with its first fact.
-func (s *Store) Append(ctx context.Context, batch []routeapi.Fact) error {
-	if len(batch) == 0 {
-		return nil
-	}
+// Cursor is the log index up to which the facts are on this node's disk; 0 for
+// none.
+func (s *Store) Cursor() uint64 { return s.cursor.Load() }
+
+// Floor is the log index up to which facts have expired, or were before this
+// file began; 0: it holds the history from its beginning.
+func (s *Store) Floor() uint64 { return s.floor.Load() }
+
+// Append stores a batch and the records derived from it in one transaction.
+// Facts that are there already stay as they are. It returns ErrGap if the batch
+// begins above the file's end.
+func (s *Store) Append(ctx context.Context, b Batch) error {
 	defer took.UpdateDuration(time.Now())
 	s.write.Lock()
 	defer s.write.Unlock()
+	cursor := s.cursor.Load()
+	if b.After > cursor {
+		return fmt.Errorf("append facts after %d to a file that ends at %d: %w", b.After, cursor, ErrGap)
+	}
+	if s.behind.Load() {
+		return errors.New("append facts: the file is not upgraded yet")
+	}
+	fresh := b.Facts
+	for len(fresh) > 0 && fresh[0].Index <= cursor {
+		fresh = fresh[1:]
+	}
+	if len(fresh) == 0 {
+		// That there was nothing is not worth a write: after a restart it is
+		// found out again.
+		s.cursor.Store(max(cursor, b.Upto))
+		return nil
+	}
+	return s.appendFresh(ctx, fresh, b.Upto)
+}
+
+func (s *Store) appendFresh(ctx context.Context, fresh []acd.Fact, upto uint64) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("append facts: %w", err)
 	}
 	defer tx.Rollback()
-	stmt, err := tx.PrepareContext(ctx, insert)
+	w, err := prepareWriter(ctx, tx)
 	if err != nil {
 		return fmt.Errorf("append facts: %w", err)
 	}
-	last := s.cursor.Load()
-	added := 0
-	for _, f := range batch {
-		attrs := ""
-		if len(f.Attrs) > 0 {
-			b, err := json.Marshal(f.Attrs)
-			if err != nil {
-				return fmt.Errorf("append fact %d.%d: %w", f.Index, f.N, err)
-			}
-			attrs = string(b)
-		}
-		r, err := stmt.ExecContext(ctx, f.Index, f.N, f.At.UnixNano(), f.Kind, f.Call, f.Leg, f.Agent, f.Queue, f.Node, attrs)
-		if err != nil {
+	d := s.spans.derive()
+	for i := range fresh {
+		f := clean(fresh[i])
+		if err := w.fact(ctx, f); err != nil {
 			return fmt.Errorf("append fact %d.%d: %w", f.Index, f.N, err)
 		}
-		if n, err := r.RowsAffected(); err == nil {
-			added += int(n)
+		if err := w.records(ctx, d.of(f)); err != nil {
+			return fmt.Errorf("append the records of fact %d.%d: %w", f.Index, f.N, err)
 		}
-		last = max(last, f.Index)
+		upto = max(upto, f.Index)
+	}
+	if err := w.open(ctx, d.changed); err != nil {
+		return fmt.Errorf("append agents' states: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE progress SET cursor = ?, derived = ?", int64(upto), int64(upto)); err != nil {
+		return fmt.Errorf("append facts: %w", err)
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("append facts up to %d: %w", last, err)
+		return fmt.Errorf("append facts up to %d: %w", upto, err)
 	}
-	s.cursor.Store(last)
-	appended.Add(added)
+	d.keep()
+	s.cursor.Store(upto)
+	appended.Add(len(fresh))
+	malformed.Add(d.malformed)
 	return nil
 }
-
-// Cursor is the highest log index whose facts are on this node's disk; 0 for
-// none.
-func (s *Store) Cursor() uint64 { return s.cursor.Load() }
 
 // Query returns facts with an index above after, in order; call, unless empty,
 // keeps those of one call. The facts of the last index are whole, so that the
 // next page may go on after it; there may be a few more than limit therefore.
 // A limit of 0 or above 10 000 means 10 000.
-func (s *Store) Query(call string, after uint64, limit int) ([]routeapi.Fact, error) {
+func (s *Store) Query(ctx context.Context, call string, after uint64, limit int) ([]routeapi.Fact, error) {
+	where, args := "idx > ?", []any{int64(min(after, math.MaxInt64))}
+	if call != "" {
+		where, args = "call = ? AND call <> '' AND idx > ?", append([]any{call}, args...)
+	}
+	list := []routeapi.Fact{}
+	err := s.read(ctx, where, args, limit, func(f acd.Fact) { list = append(list, View(f)) })
+	return list, err
+}
+
+// After returns facts with an index above after as the machine made them,
+// otherwise like Query.
+func (s *Store) After(ctx context.Context, after uint64, limit int) ([]acd.Fact, error) {
+	var list []acd.Fact
+	err := s.read(ctx, "idx > ?", []any{int64(min(after, math.MaxInt64))}, limit, func(f acd.Fact) { list = append(list, f) })
+	return list, err
+}
+
+const factColumns = "idx, n, at, kind, call, leg, agent, queue, node, attrs"
+
+// read gives f the facts that match where, at most limit and the rest of the
+// last one's index.
+func (s *Store) read(ctx context.Context, where string, args []any, limit int, f func(acd.Fact)) error {
 	if limit <= 0 || limit > maxRows {
 		limit = maxRows
 	}
 	// The subquery finds the index of the last row within the limit, or the
 	// largest of all when there are fewer rows.
-	const columns = "idx, n, at, kind, call, leg, agent, queue, node, attrs"
-	where, args := "idx > ?", []any{after}
-	if call != "" {
-		where, args = "call = ? AND call <> '' AND idx > ?", []any{call, after}
-	}
-	query := "SELECT " + columns + " FROM fact WHERE " + where +
+	query := "SELECT " + factColumns + " FROM fact WHERE " + where +
 		" AND idx <= coalesce((SELECT idx FROM fact WHERE " + where + " ORDER BY idx, n LIMIT 1 OFFSET ?), 9223372036854775807) ORDER BY idx, n"
-	args = append(append(args, args...), limit-1)
-	rows, err := s.db.Query(query, args...)
+	rows, err := s.db.QueryContext(ctx, query, append(append(args, args...), limit-1)...)
 	if err != nil {
-		return nil, fmt.Errorf("query facts: %w", err)
+		return fmt.Errorf("query facts: %w", err)
 	}
 	defer rows.Close()
-	list := []routeapi.Fact{}
 	for rows.Next() {
-		var f routeapi.Fact
-		var at int64
-		var attrs string
-		if err := rows.Scan(&f.Index, &f.N, &at, &f.Kind, &f.Call, &f.Leg, &f.Agent, &f.Queue, &f.Node, &attrs); err != nil {
-			return nil, fmt.Errorf("read a fact: %w", err)
+		fact, err := scanFact(rows)
+		if err != nil {
+			return err
 		}
-		f.At = time.Unix(0, at).UTC()
-		if attrs != "" {
-			if err := json.Unmarshal([]byte(attrs), &f.Attrs); err != nil {
-				return nil, fmt.Errorf("read fact %d.%d: %w", f.Index, f.N, err)
-			}
-		}
-		list = append(list, f)
+		f(fact)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("query facts: %w", err)
+		return fmt.Errorf("query facts: %w", err)
 	}
-	return list, nil
+	return nil
 }
 
-// Close closes the file.
-func (s *Store) Close() error { return s.db.Close() }
+func scanFact(rows *sql.Rows) (acd.Fact, error) {
+	var f acd.Fact
+	var attrs string
+	err := rows.Scan(&f.Index, &f.N, &f.At, &f.Kind, &f.Call, &f.Leg, &f.Agent, &f.Queue, &f.Node, &attrs)
+	if err != nil {
+		return f, fmt.Errorf("read a fact: %w", err)
+	}
+	if f.Attrs, err = decodeAttrs(attrs); err != nil {
+		return f, fmt.Errorf("read fact %d.%d: %w", f.Index, f.N, err)
+	}
+	return f, nil
+}
+
+// View is a fact as the API shows it.
+func View(f acd.Fact) routeapi.Fact {
+	v := routeapi.Fact{
+		Index: f.Index, N: f.N, At: time.Unix(0, int64(f.At)).UTC(), Kind: f.Kind, Call: string(f.Call), Leg: string(f.Leg),
+		Agent: string(f.Agent), Queue: string(f.Queue), Node: string(f.Node),
+	}
+	if len(f.Attrs) > 0 {
+		v.Attrs = make(map[string]string, len(f.Attrs))
+		for _, a := range f.Attrs {
+			v.Attrs[a.Key] = a.Value
+		}
+	}
+	return v
+}

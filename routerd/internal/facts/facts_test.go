@@ -3,15 +3,17 @@ package facts
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"trunkline/routerd/routeapi"
+	"trunkline/routerd/acd"
 )
 
 func open(t *testing.T, path string) *Store {
@@ -24,20 +26,29 @@ func open(t *testing.T, path string) *Store {
 	return s
 }
 
-func fact(index uint64, n uint32, call string) routeapi.Fact {
-	return routeapi.Fact{Index: index, N: n, At: time.Unix(1_700_000_000, int64(index)).UTC(), Kind: "CallArrived", Call: call}
+func fact(index uint64, n uint32, call acd.CallID) acd.Fact {
+	return acd.Fact{Index: index, N: n, At: acd.Time(1_700_000_000_000_000_000 + index), Kind: acd.FactCallArrived, Call: call}
 }
 
-func add(t *testing.T, s *Store, batch ...routeapi.Fact) {
+// batchOf is a batch that begins at after and ends with the facts.
+func batchOf(after uint64, facts ...acd.Fact) Batch {
+	b := Batch{After: after, Upto: after, Facts: facts}
+	for _, f := range facts {
+		b.Upto = max(b.Upto, f.Index)
+	}
+	return b
+}
+
+func add(t *testing.T, s *Store, facts ...acd.Fact) {
 	t.Helper()
-	if err := s.Append(t.Context(), batch); err != nil {
+	if err := s.Append(t.Context(), batchOf(s.Cursor(), facts...)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func query(t *testing.T, s *Store, call string, after uint64, limit int) string {
 	t.Helper()
-	list, err := s.Query(call, after, limit)
+	list, err := s.Query(t.Context(), call, after, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,16 +61,61 @@ func query(t *testing.T, s *Store, call string, after uint64, limit int) string 
 
 func TestFactComesBackWhole(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "facts with space?.db"))
-	want := routeapi.Fact{
-		Index: 1 << 40, N: 3, At: time.Unix(1_700_000_000, 123_456_789).UTC(), Kind: "OfferMade",
+	want := acd.Fact{
+		Index: 1 << 40, N: 3, At: 1_700_000_000_123_456_789, Kind: acd.FactOfferMade,
 		Call: "c1", Leg: "2", Agent: "ann", Queue: "sales", Node: "r1",
-		Attrs: map[string]string{"why": `idle "longest"`, "": "x"},
+		Attrs: []acd.Attr{{Key: "why", Value: `idle "longest" <1 s> & \u0041`}, {Key: "", Value: "x"}, {Key: "a", Value: "\u2028 line"}, {Key: "a", Value: ":{"}},
 	}
-	plain := routeapi.Fact{Index: 1<<40 + 1, At: time.Unix(0, 0).UTC(), Kind: "Plain"}
+	plain := acd.Fact{Index: 1<<40 + 1, Kind: "Plain"}
 	add(t, s, want, plain)
-	got, err := s.Query("", 0, 0)
-	if err != nil || !reflect.DeepEqual(got, []routeapi.Fact{want, plain}) {
+	got, err := s.After(t.Context(), 0, 0)
+	if err != nil || !reflect.DeepEqual(got, []acd.Fact{want, plain}) {
 		t.Errorf("got %+v, %v", got, err)
+	}
+	shown, err := s.Query(t.Context(), "c1", 0, 0)
+	if err != nil || len(shown) != 1 || shown[0].Attrs["why"] != want.Attrs[0].Value || !shown[0].At.Equal(time.Unix(0, int64(want.At))) {
+		t.Errorf("the API shows %+v, %v", shown, err)
+	}
+}
+
+// What came in over SIP may hold any byte. Databases take UTF-8 without NUL, and
+// one fact that they refuse would hold up all that follow.
+func TestAnyByteCanBeStored(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "facts.db"))
+	f := fact(1, 0, "c\xff")
+	f.Attrs = []acd.Attr{{Key: "plain", Value: "x"}, {Key: "from", Value: "+7\x00495\xe9"}, {Key: "to", Value: "+8"}}
+	mine := slices.Clone(f.Attrs)
+	add(t, s, f)
+	got, err := s.After(t.Context(), 0, 0)
+	want := []acd.Attr{{Key: "plain", Value: "x"}, {Key: "from", Value: "+7\uFFFD495\uFFFD"}, {Key: "to", Value: "+8"}}
+	if err != nil || len(got) != 1 || got[0].Call != "c\uFFFD" || !slices.Equal(got[0].Attrs, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if !slices.Equal(f.Attrs, mine) {
+		t.Error("the machine's own copy was changed")
+	}
+}
+
+// A batch that does not begin where the file ends would leave a hole for ever.
+func TestAFileHasNoHole(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "facts.db"))
+	add(t, s, fact(1, 0, "c1"), fact(4, 0, "c1"))
+	if err := s.Append(t.Context(), batchOf(5, fact(7, 0, "c1"))); !errors.Is(err, ErrGap) {
+		t.Errorf("appended after 5 to a file that ends at 4: %v", err)
+	}
+	if got := query(t, s, "", 0, 0); got != "1.0 4.0" || s.Cursor() != 4 {
+		t.Errorf("facts are %s, cursor %d", got, s.Cursor())
+	}
+	// An empty batch says that there was nothing.
+	if err := s.Append(t.Context(), Batch{After: 4, Upto: 6}); err != nil || s.Cursor() != 6 {
+		t.Errorf("cursor is %d, %v", s.Cursor(), err)
+	}
+	// One that reaches back brings only what is new.
+	if err := s.Append(t.Context(), batchOf(2, fact(4, 0, "other"), fact(7, 0, "c1"))); err != nil {
+		t.Error(err)
+	}
+	if got := query(t, s, "", 0, 0); got != "1.0 4.0 7.0" || s.Cursor() != 7 {
+		t.Errorf("facts are %s, cursor %d", got, s.Cursor())
 	}
 }
 
@@ -70,7 +126,9 @@ func TestRepeatedFactsAreKeptOnce(t *testing.T) {
 		t.Fatalf("new history has the cursor at %d", s.Cursor())
 	}
 	add(t, s, fact(1, 0, "c1"), fact(1, 1, "c1"), fact(4, 0, "c2"))
-	add(t, s, fact(1, 1, "c1"), fact(4, 0, "c2"), fact(6, 0, "c1"))
+	if err := s.Append(t.Context(), batchOf(0, fact(1, 1, "c1"), fact(4, 0, "c2"), fact(6, 0, "c1"))); err != nil {
+		t.Fatal(err)
+	}
 	if got := query(t, s, "", 0, 0); got != "1.0 1.1 4.0 6.0" {
 		t.Errorf("facts are %s", got)
 	}
@@ -81,7 +139,9 @@ func TestRepeatedFactsAreKeptOnce(t *testing.T) {
 	if s.Cursor() != 6 {
 		t.Errorf("cursor is %d after the restart, want 6", s.Cursor())
 	}
-	add(t, s, fact(4, 0, "c2"))
+	if err := s.Append(t.Context(), batchOf(3, fact(4, 0, "c2"))); err != nil {
+		t.Fatal(err)
+	}
 	add(t, s)
 	if got := query(t, s, "", 0, 0); got != "1.0 1.1 4.0 6.0" || s.Cursor() != 6 {
 		t.Errorf("facts are %s, cursor %d", got, s.Cursor())
@@ -113,7 +173,7 @@ func TestFailedBatchLeavesNothing(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "facts.db"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Append(ctx, []routeapi.Fact{fact(1, 0, "c1")}); err == nil {
+	if err := s.Append(ctx, batchOf(0, fact(1, 0, "c1"))); err == nil {
 		t.Fatal("appended under a context that had ended")
 	}
 	if got := query(t, s, "", 0, 0); got != "" || s.Cursor() != 0 {
@@ -127,11 +187,11 @@ func TestHistoryOfANewerProgramIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Exec("PRAGMA user_version = 2"); err != nil {
+	if _, err := db.Exec("PRAGMA user_version = 99"); err != nil {
 		t.Fatal(err)
 	}
 	db.Close()
-	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "version 2") {
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "version 99") {
 		t.Errorf("open: %v", err)
 	}
 }
@@ -148,7 +208,7 @@ func TestReadersAndTheWriterDoNotBlockEachOther(t *testing.T) {
 					return
 				default:
 				}
-				list, err := s.Query("", 0, 0)
+				list, err := s.Query(t.Context(), "", 0, 0)
 				if err != nil {
 					t.Error(err)
 					return
@@ -161,7 +221,7 @@ func TestReadersAndTheWriterDoNotBlockEachOther(t *testing.T) {
 		})
 	}
 	for i := range 20 {
-		var batch []routeapi.Fact
+		var batch []acd.Fact
 		for n := range 10 {
 			batch = append(batch, fact(uint64(i+1), uint32(n), "c1"))
 		}
@@ -171,20 +231,66 @@ func TestReadersAndTheWriterDoNotBlockEachOther(t *testing.T) {
 	wg.Wait()
 }
 
-// BenchmarkAppend appends what a busy second brings: 100 batches of 20.
+// The disk is full for a while: nothing is stored by halves, reading goes on,
+// and what was refused is taken when there is room again.
+func TestFullDiskRefusesAndLosesNothing(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "facts.db"))
+	s.db.SetMaxOpenConns(1) // the limit is one connection's
+	add(t, s, fact(1, 0, "c1"))
+	limit := func(pages int) {
+		t.Helper()
+		if _, err := s.db.Exec(fmt.Sprintf("PRAGMA max_page_count = %d", pages)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(1) // no more than there are
+	var batch []acd.Fact
+	for i := range 5000 {
+		f := fact(uint64(i+2), 0, "c1")
+		f.Kind, f.Attrs = acd.FactCallEnded, []acd.Attr{{Key: "sip_call_id", Value: strings.Repeat("x", 200)}}
+		batch = append(batch, f)
+	}
+	if err := s.Append(t.Context(), batchOf(1, batch...)); err == nil {
+		t.Fatal("a megabyte went into a full disk")
+	}
+	if got := query(t, s, "", 0, 0); got != "1.0" || s.Cursor() != 1 {
+		t.Errorf("facts are %s, cursor %d", got, s.Cursor())
+	}
+	limit(1 << 30)
+	if err := s.Append(t.Context(), batchOf(1, batch...)); err != nil {
+		t.Fatal(err)
+	}
+	if got := count(t, s, "fact"); got != 5001 || count(t, s, "call_cdr") != 5000 {
+		t.Errorf("%d facts, %d call records", got, count(t, s, "call_cdr"))
+	}
+}
+
+func count(t *testing.T, s *Store, table string) (n int) {
+	t.Helper()
+	if err := s.db.QueryRow("SELECT count(*) FROM " + table).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// BenchmarkAppend appends what calls bring: 20 facts each, the last a record.
 func BenchmarkAppend(b *testing.B) {
 	s, err := Open(filepath.Join(b.TempDir(), "facts.db"))
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	batch := make([]routeapi.Fact, 20)
+	batch := make([]acd.Fact, 2000)
 	for i := range b.N {
 		for n := range batch {
-			batch[n] = fact(uint64(i+1), uint32(n), "c1")
-			batch[n].Attrs = map[string]string{"agent": "ann", "why": "longest idle"}
+			f := fact(uint64(i*len(batch)+n+1), 0, "c1")
+			f.Attrs = []acd.Attr{{Key: "agent", Value: "ann"}, {Key: "why", Value: "longest idle"}}
+			if n%20 == 19 {
+				f.Kind = acd.FactCallEnded
+			}
+			batch[n] = f
 		}
-		if err := s.Append(b.Context(), batch); err != nil {
+		if err := s.Append(b.Context(), batchOf(s.Cursor(), batch...)); err != nil {
 			b.Fatal(err)
 		}
 	}

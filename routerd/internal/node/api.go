@@ -46,6 +46,7 @@ func (n *Node) apiHandler() http.Handler {
 	operator("GET "+routeapi.PathAgents, func(w http.ResponseWriter, _ *http.Request) { reply(w, n.agents()) })
 	operator("GET "+routeapi.PathCluster, func(w http.ResponseWriter, _ *http.Request) { reply(w, n.cluster()) })
 	operator("GET "+routeapi.PathFacts, n.serveFacts)
+	operator("GET "+routeapi.PathCDR, n.serveCDR)
 	operator("PUT "+routeapi.PathRouting, n.serveRouting)
 	operator("POST "+routeapi.PathAgentStatus, n.serveAgentStatus)
 	mux.Handle("POST "+routeapi.PathPeerSIP, requireRole(roleRouter, n.servePeer))
@@ -91,7 +92,7 @@ func (n *Node) serveFacts(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	facts, err := n.facts.Query(q.Get("call"), after, limit)
+	facts, err := n.facts.Query(r.Context(), q.Get("call"), after, limit)
 	if err != nil {
 		fail(w, http.StatusInternalServerError, err)
 		return

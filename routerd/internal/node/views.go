@@ -131,18 +131,6 @@ func (n *Node) cluster() routeapi.Cluster {
 	return out
 }
 
-func factView(f acd.Fact) routeapi.Fact {
-	v := routeapi.Fact{Index: f.Index, N: f.N, At: wall(f.At), Kind: f.Kind, Call: string(f.Call), Leg: string(f.Leg),
-		Agent: string(f.Agent), Queue: string(f.Queue), Node: string(f.Node)}
-	if len(f.Attrs) > 0 {
-		v.Attrs = make(map[string]string, len(f.Attrs))
-		for _, a := range f.Attrs {
-			v.Attrs[a.Key] = a.Value
-		}
-	}
-	return v
-}
-
 // wall shows machine time as a date; machine time starts at one.
 func wall(t acd.Time) time.Time {
 	if t == 0 {

@@ -1,0 +1,106 @@
+package facts
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"trunkline/routerd/acd"
+)
+
+// encodeAttrs writes attributes as a JSON object of strings whose members stand
+// in the machine's order, "" for none: the order is part of a fact.
+func encodeAttrs(attrs []acd.Attr) (string, error) {
+	if len(attrs) == 0 {
+		return "", nil
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	text := func(s string) error {
+		if err := enc.Encode(s); err != nil {
+			return err
+		}
+		b.Truncate(b.Len() - 1) // the encoder ends with a newline
+		return nil
+	}
+	for i, a := range attrs {
+		b.WriteByte(",{"[max(0, 1-i)])
+		if err := text(a.Key); err != nil {
+			return "", err
+		}
+		b.WriteByte(':')
+		if err := text(a.Value); err != nil {
+			return "", err
+		}
+	}
+	b.WriteByte('}')
+	return b.String(), nil
+}
+
+// decodeAttrs is the inverse of encodeAttrs.
+func decodeAttrs(s string) ([]acd.Attr, error) {
+	if s == "" {
+		return nil, nil
+	}
+	dec := json.NewDecoder(strings.NewReader(s))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("attributes are no JSON object")
+	}
+	attrs := make([]acd.Attr, 0, strings.Count(s, ":"))
+	for dec.More() {
+		var a acd.Attr
+		key, err := dec.Token()
+		if err != nil {
+			return nil, fmt.Errorf("attributes: %w", err)
+		}
+		a.Key, _ = key.(string)
+		if err := dec.Decode(&a.Value); err != nil {
+			return nil, fmt.Errorf("attribute %s: %w", a.Key, err)
+		}
+		attrs = append(attrs, a)
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, fmt.Errorf("attributes: %w", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("something follows the attributes")
+	}
+	return attrs, nil
+}
+
+// clean makes the texts of a fact fit for a database: what came in over SIP may
+// hold bytes that are no UTF-8, and no database takes NUL.
+func clean(f acd.Fact) acd.Fact {
+	f.Kind = cleanText(f.Kind)
+	f.Call = acd.CallID(cleanText(string(f.Call)))
+	f.Leg = acd.LegID(cleanText(string(f.Leg)))
+	f.Agent = acd.AgentID(cleanText(string(f.Agent)))
+	f.Queue = acd.QueueID(cleanText(string(f.Queue)))
+	f.Node = acd.NodeID(cleanText(string(f.Node)))
+	for i, a := range f.Attrs {
+		c := acd.Attr{Key: cleanText(a.Key), Value: cleanText(a.Value)}
+		if c == a {
+			continue
+		}
+		// The machine's own copy must stay as it is.
+		attrs := append([]acd.Attr(nil), f.Attrs[:i]...)
+		for _, a := range f.Attrs[i:] {
+			attrs = append(attrs, acd.Attr{Key: cleanText(a.Key), Value: cleanText(a.Value)})
+		}
+		f.Attrs = attrs
+		break
+	}
+	return f
+}
+
+func cleanText(s string) string {
+	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
+		return s
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}

@@ -1,0 +1,322 @@
+package facts
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"trunkline/routerd/acd"
+)
+
+// schemaVersion is PRAGMA user_version of a file this program writes.
+//
+// Version 1 had the table fact and its index alone. Version 2 adds the records
+// derived from facts, and says in progress how far the file is: in version 1
+// that was the newest row.
+const schemaVersion = 2
+
+// The tables of all versions. Times are nanoseconds since 1970, machine time,
+// 0 for never; ids are ” where they don't apply; idx and n of a record are
+// those of the fact that it follows from.
+//
+// Machine time grows with the index, so a time range of facts is found by
+// their primary key.
+const (
+	schemaFacts = `
+CREATE TABLE fact (
+	idx   INTEGER NOT NULL,
+	n     INTEGER NOT NULL,
+	at    INTEGER NOT NULL,
+	kind  TEXT NOT NULL,
+	call  TEXT NOT NULL,
+	leg   TEXT NOT NULL,
+	agent TEXT NOT NULL,
+	queue TEXT NOT NULL,
+	node  TEXT NOT NULL,
+	attrs TEXT NOT NULL,
+	PRIMARY KEY (idx, n)
+) WITHOUT ROWID;
+CREATE INDEX fact_call ON fact (call, idx, n) WHERE call <> '';`
+
+	schemaRecords = `
+CREATE TABLE call_cdr (
+	idx         INTEGER NOT NULL,
+	n           INTEGER NOT NULL,
+	call        TEXT NOT NULL,
+	outcome     TEXT NOT NULL,
+	ended_by    TEXT NOT NULL,
+	cause       TEXT NOT NULL,
+	code        INTEGER NOT NULL,
+	trunk       TEXT NOT NULL,
+	edge        TEXT NOT NULL,
+	from_number TEXT NOT NULL,
+	to_number   TEXT NOT NULL,
+	sip_call_id TEXT NOT NULL,
+	queue       TEXT NOT NULL,
+	agent       TEXT NOT NULL,
+	node        TEXT NOT NULL,
+	ticket      INTEGER NOT NULL,
+	offers      INTEGER NOT NULL,
+	arrived     INTEGER NOT NULL,
+	answered    INTEGER NOT NULL,
+	enqueued    INTEGER NOT NULL,
+	bridged     INTEGER NOT NULL,
+	ended       INTEGER NOT NULL,
+	codec       TEXT NOT NULL,
+	suite       TEXT NOT NULL,
+	media       TEXT NOT NULL,
+	PRIMARY KEY (idx, n)
+) WITHOUT ROWID;
+CREATE INDEX call_cdr_arrived ON call_cdr (arrived, idx, n);
+CREATE INDEX call_cdr_queue ON call_cdr (queue, arrived, idx, n) WHERE queue <> '';
+CREATE INDEX call_cdr_agent ON call_cdr (agent, arrived, idx, n) WHERE agent <> '';
+CREATE INDEX call_cdr_from ON call_cdr (from_number, arrived, idx, n);
+CREATE INDEX call_cdr_to ON call_cdr (to_number, arrived, idx, n);
+CREATE INDEX call_cdr_call ON call_cdr (call);
+
+CREATE TABLE leg_cdr (
+	idx      INTEGER NOT NULL,
+	n        INTEGER NOT NULL,
+	call     TEXT NOT NULL,
+	leg      TEXT NOT NULL,
+	role     TEXT NOT NULL,
+	agent    TEXT NOT NULL,
+	cause    TEXT NOT NULL,
+	code     INTEGER NOT NULL,
+	started  INTEGER NOT NULL,
+	answered INTEGER NOT NULL,
+	ended    INTEGER NOT NULL,
+	codec    TEXT NOT NULL,
+	suite    TEXT NOT NULL,
+	media    TEXT NOT NULL,
+	PRIMARY KEY (idx, n)
+) WITHOUT ROWID;
+CREATE INDEX leg_cdr_call ON leg_cdr (call);
+
+CREATE TABLE agent_span (
+	idx    INTEGER NOT NULL,
+	n      INTEGER NOT NULL,
+	agent  TEXT NOT NULL,
+	began  INTEGER NOT NULL,
+	ended  INTEGER NOT NULL,
+	status TEXT NOT NULL,
+	reason TEXT NOT NULL,
+	state  TEXT NOT NULL,
+	call   TEXT NOT NULL,
+	PRIMARY KEY (idx, n)
+) WITHOUT ROWID;
+CREATE INDEX agent_span_ended ON agent_span (ended);
+CREATE INDEX agent_span_agent ON agent_span (agent, ended);
+
+CREATE TABLE agent_now (
+	agent  TEXT PRIMARY KEY,
+	began  INTEGER NOT NULL,
+	status TEXT NOT NULL,
+	reason TEXT NOT NULL,
+	state  TEXT NOT NULL,
+	call   TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE progress (
+	one     INTEGER PRIMARY KEY CHECK (one = 1),
+	cursor  INTEGER NOT NULL, -- the facts up to this index are here
+	derived INTEGER NOT NULL, -- and their records up to this one
+	floor   INTEGER NOT NULL  -- those up to this one are not here any more
+);`
+
+	insertFact = `INSERT INTO fact (idx, n, at, kind, call, leg, agent, queue, node, attrs)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (idx, n) DO NOTHING`
+)
+
+// prepare makes the tables and reads how far the file is.
+func (s *Store) prepare() error {
+	tx, err := s.db.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var version int
+	if err := tx.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	switch version {
+	case 0:
+		if _, err := tx.Exec(schemaFacts); err != nil {
+			return fmt.Errorf("create the schema: %w", err)
+		}
+		fallthrough
+	case 1:
+		if err := addRecords(tx); err != nil {
+			return fmt.Errorf("upgrade the schema from version %d: %w", version, err)
+		}
+	case schemaVersion:
+	default:
+		return fmt.Errorf("schema version %d was written by a newer program, this one knows %d", version, schemaVersion)
+	}
+	var cursor, derived, floor int64
+	if err := tx.QueryRow("SELECT cursor, derived, floor FROM progress").Scan(&cursor, &derived, &floor); err != nil {
+		return fmt.Errorf("read how far the file is: %w", err)
+	}
+	if err := s.loadSpans(tx); err != nil {
+		return err
+	}
+	s.cursor.Store(uint64(cursor))
+	s.floor.Store(uint64(floor))
+	s.behind.Store(derived < cursor)
+	return tx.Commit()
+}
+
+// addRecords makes a file of version 1 one of version 2 whose records are
+// still to be derived. A batch of version 1 held the facts of an index whole,
+// so its newest row is where it ends.
+func addRecords(tx *sql.Tx) error {
+	if _, err := tx.Exec(schemaRecords); err != nil {
+		return err
+	}
+	if _, err := tx.Exec("INSERT INTO progress SELECT 1, coalesce(max(idx), 0), 0, 0 FROM fact"); err != nil {
+		return err
+	}
+	_, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
+	return err
+}
+
+func (s *Store) loadSpans(tx *sql.Tx) error {
+	rows, err := tx.Query("SELECT agent, began, status, reason, state, call FROM agent_now")
+	if err != nil {
+		return fmt.Errorf("read agents' states: %w", err)
+	}
+	defer rows.Close()
+	s.spans = spans{}
+	for rows.Next() {
+		var a Span
+		if err := rows.Scan(&a.Agent, &a.From, &a.Status, &a.Reason, &a.State, &a.Call); err != nil {
+			return fmt.Errorf("read agents' states: %w", err)
+		}
+		s.spans[a.Agent] = a
+	}
+	return rows.Err()
+}
+
+// upgradeStep is how many facts one transaction of Upgrade takes.
+const upgradeStep = 5000
+
+// Upgrade derives the records that a file of version 1 does not have yet, some
+// thousand facts in each transaction: one that is cut off goes on where it was.
+// Append and the readers of records wait for it.
+func (s *Store) Upgrade(ctx context.Context) error {
+	for s.behind.Load() {
+		if err := s.upgradeStep(ctx); err != nil {
+			return fmt.Errorf("upgrade the facts file: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) upgradeStep(ctx context.Context) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	var derived int64
+	if err := s.db.QueryRowContext(ctx, "SELECT derived FROM progress").Scan(&derived); err != nil {
+		return err
+	}
+	list, err := s.After(ctx, uint64(derived), upgradeStep)
+	if err != nil {
+		return err
+	}
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	w, err := prepareWriter(ctx, tx)
+	if err != nil {
+		return err
+	}
+	d := s.spans.derive()
+	for _, f := range list {
+		if err := w.records(ctx, d.of(f)); err != nil {
+			return fmt.Errorf("records of fact %d.%d: %w", f.Index, f.N, err)
+		}
+		derived = int64(f.Index)
+	}
+	if len(list) == 0 {
+		derived = int64(s.cursor.Load())
+	}
+	if err := w.open(ctx, d.changed); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE progress SET derived = ?", derived); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	d.keep()
+	s.behind.Store(uint64(derived) < s.cursor.Load())
+	return nil
+}
+
+// writer is the prepared statements of one transaction.
+type writer struct {
+	tx                        *sql.Tx
+	facts, calls, legs, spans *sql.Stmt
+}
+
+func prepareWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
+	w := &writer{tx: tx}
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{{&w.facts, insertFact}, {&w.calls, callTable.insert()}, {&w.legs, legTable.insert()}, {&w.spans, spanTable.insert()}} {
+		var err error
+		if *p.stmt, err = tx.PrepareContext(ctx, p.text); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+func (w *writer) fact(ctx context.Context, f acd.Fact) error {
+	attrs, err := encodeAttrs(f.Attrs)
+	if err != nil {
+		return err
+	}
+	_, err = w.facts.ExecContext(ctx, int64(f.Index), f.N, int64(f.At), f.Kind, string(f.Call), string(f.Leg), string(f.Agent), string(f.Queue), string(f.Node), attrs)
+	return err
+}
+
+func (w *writer) records(ctx context.Context, r records) error {
+	if c := r.call; c != nil {
+		if _, err := w.calls.ExecContext(ctx, c.fields()...); err != nil {
+			return err
+		}
+	}
+	if l := r.leg; l != nil {
+		if _, err := w.legs.ExecContext(ctx, l.fields()...); err != nil {
+			return err
+		}
+	}
+	if a := r.span; a != nil {
+		if _, err := w.spans.ExecContext(ctx, a.fields()...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open stores the agents' present spans that the batch changed.
+func (w *writer) open(ctx context.Context, changed map[string]*Span) error {
+	for agent, a := range changed {
+		var err error
+		if a == nil {
+			_, err = w.tx.ExecContext(ctx, "DELETE FROM agent_now WHERE agent = ?", agent)
+		} else {
+			_, err = w.tx.ExecContext(ctx, "INSERT OR REPLACE INTO agent_now (agent, began, status, reason, state, call) VALUES (?, ?, ?, ?, ?, ?)",
+				agent, int64(a.From), a.Status, a.Reason, a.State, a.Call)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,10 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/goccy/go-yaml"
-
-	"trunkline/routerd/acd"
 )
 
 // Config is one routerd's file. Addresses are host:port with an IP as host.
@@ -79,86 +74,21 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
+	t, err := parse(path, src)
+	if err != nil {
+		return nil, err
+	}
 	var c Config
-	if err := unmarshal(path, src, &c, func() error { return c.validate(fault{path: path, src: src}) }); err != nil {
+	t.into(&c)
+	c.validate(t)
+	if err := t.err(); err != nil {
 		return nil, err
 	}
 	return &c, nil
 }
 
-// LoadRouting reads and validates a routing tree from a file.
-func LoadRouting(path string) (acd.Config, error) {
-	src, err := os.ReadFile(path)
-	if err != nil {
-		return acd.Config{}, fmt.Errorf("read routing: %w", err)
-	}
-	return ParseRouting(path, src)
-}
-
-// ParseRouting validates a routing tree; name heads the faults.
-func ParseRouting(name string, src []byte) (acd.Config, error) {
-	var r acd.Config
-	if err := unmarshal(name, src, &r, func() error { return faults(r, fault{path: name, src: src}) }); err != nil {
-		return acd.Config{}, err
-	}
-	return r, nil
-}
-
-// unmarshal reads src into v and validates it. An unknown key does not hide
-// what else is wrong: the rest is read and validated all the same.
-func unmarshal(name string, src []byte, v any, validate func() error) error {
-	located := func(err error) error {
-		var ye yaml.Error
-		if errors.As(err, &ye) {
-			return fmt.Errorf("%s:%d: %s", name, ye.GetToken().Position.Line, ye.GetMessage())
-		}
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	strict := yaml.UnmarshalWithOptions(src, v, yaml.Strict())
-	if strict == nil {
-		return validate()
-	}
-	if err := yaml.Unmarshal(src, v); err != nil {
-		return located(err)
-	}
-	return errors.Join(located(strict), validate())
-}
-
-// fault finds the line a YAML path stands on.
-type fault struct {
-	path string
-	src  []byte
-}
-
-// at makes an error about the node at a path such as "$.sip.listen[0]".
-func (f fault) at(path, format string, args ...any) error {
-	line := 1
-	// A missing key has no line of its own: its nearest parent's is given.
-	for p := path; p != ""; p = parent(p) {
-		yp, err := yaml.PathString(p)
-		if err != nil {
-			continue
-		}
-		node, err := yp.ReadNode(strings.NewReader(string(f.src)))
-		if err == nil && node.GetToken() != nil {
-			line = node.GetToken().Position.Line
-			break
-		}
-	}
-	return fmt.Errorf("%s:%d: %s: %s", f.path, line, strings.TrimPrefix(path, "$."), fmt.Sprintf(format, args...))
-}
-
-func parent(path string) string {
-	i := strings.LastIndexAny(path, ".[")
-	if i <= 1 {
-		return ""
-	}
-	return path[:i]
-}
-
-func (c *Config) validate(f fault) error {
-	var errs []error
-	bad := func(path, format string, args ...any) { errs = append(errs, f.at(path, format, args...)) }
+func (c *Config) validate(t *tree) {
+	bad := t.at
 	need := func(path, v string) {
 		if v == "" {
 			bad(path, "is missing")
@@ -169,12 +99,12 @@ func (c *Config) validate(f fault) error {
 			bad(path, "%q is not IP:port", v)
 		}
 	}
-	need("$.node", c.Node)
-	need("$.data", c.Data)
-	need("$.cluster_host", c.ClusterHost)
-	need("$.sip.realm", c.SIP.Realm)
+	need("node", c.Node)
+	need("data", c.Data)
+	need("cluster_host", c.ClusterHost)
+	need("sip.realm", c.SIP.Realm)
 	for _, p := range []struct{ path, file string }{
-		{"$.tls.ca", c.TLS.CA}, {"$.tls.cert", c.TLS.Cert}, {"$.tls.key", c.TLS.Key}, {"$.gossip.key_file", c.Gossip.KeyFile}, {"$.routing", c.Routing},
+		{"tls.ca", c.TLS.CA}, {"tls.cert", c.TLS.Cert}, {"tls.key", c.TLS.Key}, {"gossip.key_file", c.Gossip.KeyFile}, {"routing", c.Routing},
 	} {
 		if p.file == "" {
 			bad(p.path, "is missing")
@@ -183,41 +113,40 @@ func (c *Config) validate(f fault) error {
 		}
 	}
 	if c.Raft.WriteDeadline < 0 {
-		bad("$.raft.write_deadline", "must not be negative")
+		bad("raft.write_deadline", "must not be negative")
 	}
-	addr("$.raft.listen", c.Raft.Listen)
-	addr("$.gossip.listen", c.Gossip.Listen)
-	addr("$.api.listen", c.API.Listen)
-	addr("$.metrics.listen", c.Metrics.Listen)
+	addr("raft.listen", c.Raft.Listen)
+	addr("gossip.listen", c.Gossip.Listen)
+	addr("api.listen", c.API.Listen)
+	addr("metrics.listen", c.Metrics.Listen)
 	if len(c.SIP.Listen) == 0 {
-		bad("$.sip.listen", "needs at least one address")
+		bad("sip.listen", "needs at least one address")
 	}
 	for i, a := range c.SIP.Listen {
-		addr(fmt.Sprintf("$.sip.listen[%d]", i), a)
+		addr(fmt.Sprintf("sip.listen[%d]", i), a)
 	}
 	if len(c.SIP.Edges) == 0 {
-		bad("$.sip.edges", "needs at least one edge")
+		bad("sip.edges", "needs at least one edge")
 	}
 	for i, a := range c.SIP.Edges {
 		if _, err := netip.ParseAddr(a); err != nil {
-			bad(fmt.Sprintf("$.sip.edges[%d]", i), "%q is not an IP address", a)
+			bad(fmt.Sprintf("sip.edges[%d]", i), "%q is not an IP address", a)
 		}
 	}
 	for i, a := range c.SIP.Outbound {
-		addr(fmt.Sprintf("$.sip.outbound[%d]", i), a)
+		addr(fmt.Sprintf("sip.outbound[%d]", i), a)
 	}
 	if len(c.Raft.Voters)%2 == 0 {
-		bad("$.raft.voters", "%d voters: needs an odd number, 3 or 5 in production", len(c.Raft.Voters))
+		bad("raft.voters", "%d voters: needs an odd number, 3 or 5 in production", len(c.Raft.Voters))
 	}
 	if c.Node != "" && c.Raft.Voters[c.Node] == "" {
-		bad("$.raft.voters", "does not name this node %q", c.Node)
+		bad("raft.voters", "does not name this node %q", c.Node)
 	}
 	for n, a := range c.Raft.Voters {
 		if _, _, err := net.SplitHostPort(a); err != nil {
-			bad("$.raft.voters."+n, "%q is not host:port", a)
+			bad("raft.voters."+n, "%q is not host:port", a)
 		}
 	}
-	return errors.Join(errs...)
 }
 
 // PeerTLS loads the node's identity for mutual TLS 1.3 with our own parts.

@@ -2,28 +2,52 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"os"
 
 	"trunkline/routerd/acd"
 )
 
-// faults turns the machine's own verdict on a routing tree into faults with
-// lines.
-func faults(r acd.Config, f fault) error {
-	err := r.Validate()
+// LoadRouting reads and validates a routing tree from a file.
+func LoadRouting(path string) (acd.Config, error) {
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return acd.Config{}, fmt.Errorf("read routing: %w", err)
+	}
+	return ParseRouting(path, src)
+}
+
+// ParseRouting reads and validates a routing tree; name heads the faults. The
+// error joins all of them, by line.
+func ParseRouting(name string, src []byte) (acd.Config, error) {
+	t, err := parse(name, src)
+	if err != nil {
+		return acd.Config{}, err
+	}
+	var c acd.Config
+	t.into(&c)
+	t.machine(c.Validate())
+	if err := t.err(); err != nil {
+		return acd.Config{}, err
+	}
+	return c, nil
+}
+
+// machine notes the machine's own verdict on a routing tree.
+func (t *tree) machine(err error) {
 	if err == nil {
-		return nil
+		return
 	}
 	all := []error{err}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		all = joined.Unwrap()
 	}
-	var out []error
 	for _, e := range all {
 		var at acd.Fault
 		if errors.As(e, &at) {
-			e = f.at("$."+at.Path, "%s", at.Text)
+			t.at(at.Path, "%s", at.Text)
+		} else {
+			t.at("", "%v", e)
 		}
-		out = append(out, e)
 	}
-	return errors.Join(out...)
 }

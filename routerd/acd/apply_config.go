@@ -104,13 +104,14 @@ func (m *Machine) reindex() {
 		m.seat(m.agents[id])
 	}
 	for _, c := range m.calls { // any order: the heap's order is the tickets'
+		c.pos = -1
 		if c.State != CallWaiting {
 			continue
 		}
 		q := m.queues[c.Queue]
 		q.length++
-		if c.AgentLeg == "" {
-			m.wait(c, q)
+		if c.liveOffers() < q.most() && m.reserved(c) == nil {
+			m.requeue(c)
 		}
 	}
 }

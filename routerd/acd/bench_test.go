@@ -56,7 +56,7 @@ func newBench(tb testing.TB, calls, agents int) *bench {
 		b.apply(WorkerStarted{Worker: WorkerID(id), Incarnation: 1, Addresses: []string{id}})
 	}
 	for _, a := range cfg.Agents {
-		b.apply(RegistrationChanged{Agent: a.ID, Contact: Contact{URI: "sip:" + string(a.ID), SIPID: "r"}, Expires: 24 * time.Hour})
+		b.apply(RegistrationChanged{Agent: a.ID, Contact: Contact{URI: "sip:" + string(a.ID), SIPID: "r"}, Expires: 10_000 * time.Hour})
 	}
 	for i := range calls {
 		id := CallID(fmt.Sprintf("call-%06d", i))
@@ -80,7 +80,7 @@ func (b *bench) wait(id CallID, n int) {
 
 // talk answers the call's offer: 2 commands.
 func (b *bench) talk(id CallID) {
-	leg := b.m.calls[id].AgentLeg
+	leg := b.m.calls[id].nextOffer(0).ID
 	b.apply(LegProgressed{OnCall: b.on(id), Leg: leg, Code: 180})
 	b.apply(LegAnswered{OnCall: b.on(id), Leg: leg, Media: Media{"m0", "PCMA", "AEAD_AES_128_GCM"}})
 }
@@ -164,7 +164,7 @@ func BenchmarkOffer(b *testing.B) {
 		for _, waiting := range []int{100, 100_000} {
 			b.Run(fmt.Sprintf("agents=%d/waiting=%d", agents, waiting), func(b *testing.B) {
 				x := newBench(b, 0, agents)
-				x.m.queues["q0"].WrapUp = 0
+				x.m.queues["q0"].MaxWait = 0 // much time will pass
 				for i := range agents / benchQueues {
 					x.wait(CallID(fmt.Sprintf("busy-%06d", i)), 0)
 				}
@@ -173,8 +173,10 @@ func BenchmarkOffer(b *testing.B) {
 				}
 				first := x.m.calls["busy-000000"]
 				b.ReportAllocs()
-				for b.Loop() { // its agent goes to the back and is the only one idle
-					x.apply(LegFailed{OnCall: x.on(first.ID), Leg: first.AgentLeg, Code: 486})
+				for b.Loop() { // its agent is the only one idle once the back-off is over
+					x.apply(LegFailed{OnCall: x.on(first.ID), Leg: first.nextOffer(0).ID, Code: 486})
+					x.clock = x.clock.Add(leastBackOff)
+					x.apply(Ticked{})
 				}
 			})
 		}

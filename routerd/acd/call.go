@@ -185,20 +185,16 @@ func (m *Machine) endCall(c *call, by, cause string, code int) {
 		panic(fmt.Sprintf("acd: index %d: call %s ends twice", m.index, c.ID))
 	}
 	m.leaveQueue(c)
-	agentLeg, talked := c.AgentLeg, c.State == CallTalking
+	talked := c.AgentLeg != ""
 	m.stopCallTimers(c)
 	c.State, c.By, c.Cause, c.Ended, c.AgentLeg = CallEnding, by, cause, m.now, ""
-	if agentLeg != "" {
+	if talked {
 		a := m.agents[c.Agent]
 		m.part(a)
-		if talked {
-			m.talkOver(a, c)
-		} else {
-			m.fact(c.offerFact(FactOfferCancelled, agentLeg, c.Agent)).text("cause", cause)
-			c.Agent = ""
-			m.setAgentState(a, Idle)
-		}
+		m.talkOver(a, c)
 	}
+	m.unreserve(c, cause)
+	m.cancelOffers(c, cause)
 	for i := range c.Legs {
 		m.endLeg(c, &c.Legs[i], cause, code)
 	}

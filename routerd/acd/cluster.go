@@ -164,10 +164,9 @@ func (m *Machine) outstanding(c *call) {
 		if c.Prompt.Loop && !c.Prompt.Started {
 			m.play(c, c.Prompt.Name, c.Prompt.Loop)
 		}
-		if c.AgentLeg != "" {
-			m.renewOffer(c)
-		}
 	case CallTalking:
 		m.connect(c)
 	}
+	m.renewOffers(c)
+	m.renewDials(c)
 }

@@ -26,6 +26,9 @@ const (
 	// most 5), eligible (how many there were), excluded (reason:count), and in
 	// queues of at most 16 agents excluded_agents (agent:reason).
 	FactOfferMade = "offer.made"
+	// FactOfferReserved (call, agent, queue), the agent is kept while a customer
+	// is called: the why-record as in offer.made, whose offer has stage reserved.
+	FactOfferReserved = "offer.reserved"
 	// FactOfferRenewed (call, leg, agent, queue): the offer goes on as a new leg
 	// after a takeover: was (the old leg).
 	FactOfferRenewed = "offer.renewed"

@@ -254,7 +254,7 @@ func (l *Leg) digest(d *digest) {
 	digestContacts(d, l.Contacts)
 	d.bytes(l.Record)
 	d.text(string(l.Trunk), l.Number)
-	d.num(uint64(l.Offer))
+	d.num(uint64(l.Offer), uint64(l.RingFor))
 }
 
 func digestContacts(d *digest, contacts []Contact) {

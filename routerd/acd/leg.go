@@ -1,6 +1,100 @@
 package acd
 
-// legProgressed: the agent's phone rings.
+import "slices"
+
+// CauseClass says in one word why somebody who was called did not answer.
+type CauseClass string
+
+// Cause classes.
+const (
+	ClassBusy        CauseClass = "busy"
+	ClassDeclined    CauseClass = "declined"
+	ClassNoAnswer    CauseClass = "no-answer"
+	ClassUnavailable CauseClass = "unavailable" // there is no phone, or it can't take a call
+)
+
+// causeClass tells the class of a called leg's failure from its SIP code (0:
+// none) and cause.
+func causeClass(code int, cause string) CauseClass {
+	switch {
+	case code == 486 || code == 600:
+		return ClassBusy
+	case code == 403 || code > 600:
+		return ClassDeclined
+	case cause == CauseRingTimeout || code == 408 || code == 480 && cause != CauseNoPhone:
+		return ClassNoAnswer
+	}
+	return ClassUnavailable
+}
+
+// weight orders the classes by how much they say about who was called.
+func (c CauseClass) weight() int {
+	switch c {
+	case ClassDeclined:
+		return 3
+	case ClassBusy:
+		return 2
+	case ClassNoAnswer:
+		return 1
+	}
+	return 0
+}
+
+func (l *Leg) class() CauseClass { return causeClass(l.Code, l.Cause) }
+
+// called tells a leg we began: only such a one can ring and be cancelled.
+func (l *Leg) called() bool { return l.Role == RoleAgent || l.Number != "" }
+
+// maxDevices bounds the devices of one agent that ring at once.
+const maxDevices = 5
+
+// nextDevice takes the flows of the first binding's device (RFC 5626) from
+// the bindings: those of its instance, or it alone where it names none.
+func nextDevice(contacts []Contact) (device, rest []Contact) {
+	if len(contacts) <= 1 {
+		return contacts, nil
+	}
+	first := contacts[0]
+	other := func(ct Contact) bool { return ct.Instance == "" || ct.Instance != first.Instance }
+	if !slices.ContainsFunc(contacts[1:], other) {
+		return contacts, nil
+	}
+	device = append(device, first)
+	for _, ct := range contacts[1:] {
+		if other(ct) {
+			rest = append(rest, ct)
+		} else {
+			device = append(device, ct)
+		}
+	}
+	return device, rest
+}
+
+// nextLeg is the id newLeg will give.
+func (c *call) nextLeg() LegID { return LegID(itoa(int(c.LastLeg) + 1)) }
+
+// newLeg adds a leg that is called from now on. The pointer is good until the
+// next one is added.
+func (m *Machine) newLeg(c *call, l Leg) *Leg {
+	c.LastLeg++
+	l.ID, l.State, l.Started = LegID(itoa(int(c.LastLeg))), LegNew, m.now
+	c.Legs = append(c.Legs, l)
+	return &c.Legs[len(c.Legs)-1]
+}
+
+// forgetLegs drops the legs of lost offers: a call that is offered for hours
+// must not grow. Those of a live offer are kept, see deviceOver.
+func (c *call) forgetLegs() {
+	c.Legs = slices.DeleteFunc(c.Legs, func(l Leg) bool {
+		if l.Role == RoleCaller || l.State != LegOver {
+			return false
+		}
+		live := c.nextOffer(l.Offer - 1)
+		return live == nil || live.Offer != l.Offer
+	})
+}
+
+// legProgressed: a called phone rings.
 func (m *Machine) legProgressed(c *call, b LegProgressed) Result {
 	l := c.leg(b.Leg)
 	if l == nil {
@@ -9,10 +103,13 @@ func (m *Machine) legProgressed(c *call, b LegProgressed) Result {
 	switch {
 	case l.State == LegRinging:
 		return m.noop(ReasonUnchanged)
-	case l.State != LegNew || l.Role != RoleAgent:
+	case l.State != LegNew || !l.called():
 		return m.noop(ReasonUnexpected)
 	}
 	l.State = LegRinging
+	if l.Role != RoleAgent {
+		return Result{Applied: true}
+	}
 	m.setAgentState(m.agents[l.Agent], Ringing)
 	m.fact(c.offerFact(FactOfferRinging, l.ID, l.Agent)).int("code", b.Code)
 	return Result{Applied: true}
@@ -35,6 +132,8 @@ func (m *Machine) legAnswered(c *call, b LegAnswered) Result {
 		return Result{Applied: true}
 	case l.State != LegNew && l.State != LegRinging:
 		return m.noop(ReasonUnexpected)
+	case l.Number != "":
+		return m.dialAnswered(c, l, b.Media)
 	case l.Role == RoleCaller:
 		return m.callerAnswered(c, l, b.Media)
 	}
@@ -59,14 +158,16 @@ func (m *Machine) legOver(c *call, id LegID, cause string, code int) Result {
 	switch {
 	case c.State == CallEnding:
 		m.closeIfOver(c)
-	case under.Role == RoleCaller:
+	case id == c.Caller:
 		m.endCall(c, endedBy(ByCaller, cause, code), cause, 0)
-	case id != c.AgentLeg:
-		// A leg that was being cancelled or hung up while the call goes on.
-	case c.State == CallTalking:
+	case under.ending():
+		// The call goes on.
+	case id == c.AgentLeg:
 		m.endCall(c, endedBy(ByAgent, cause, code), cause, 0)
+	case under.offered():
+		m.deviceOver(c, *l)
 	default:
-		m.offerRejected(c, under, cause, code)
+		m.dialLost(c, *l)
 	}
 	return Result{Applied: true}
 }
@@ -116,7 +217,7 @@ func (l *Leg) ending() bool { return l.State == LegCancelling || l.State == LegE
 func (m *Machine) endLeg(c *call, l *Leg, cause string, code int) {
 	switch {
 	case l.State == LegOver || l.ending():
-	case l.Role == RoleAgent && l.State != LegUp:
+	case l.called() && l.State != LegUp:
 		m.cancelRing(c, l, cause)
 	case l.State == LegUp:
 		m.hangUp(c, l, cause, 0)
@@ -143,12 +244,13 @@ func (m *Machine) hangUp(c *call, l *Leg, cause string, code int) {
 }
 
 // stopLegTimers stops what times the leg's present state. It comes before every
-// change of state but the one to ringing, which goes on with the same timer.
+// change of state but the one to ringing, which goes on with the same timer. An
+// offer's timer is stopped with the offer.
 func (m *Machine) stopLegTimers(c *call, l *Leg) {
 	switch {
 	case l.ending():
 		m.timers.stop(timerLeg, string(c.ID), string(l.ID))
-	case l.Role == RoleAgent && l.State != LegUp:
+	case l.Number != "" && l.State != LegUp:
 		m.timers.stop(timerRing, string(c.ID), string(l.ID))
 	}
 }

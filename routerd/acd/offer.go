@@ -1,67 +1,157 @@
 package acd
 
 import (
-	"slices"
+	"fmt"
 	"strconv"
 	"time"
 )
 
-// defaultRing is how long an agent's phone rings where the queue doesn't say.
-const defaultRing = 20 * time.Second
-
-// Sizes of the why-record.
+// Bounds on offers.
 const (
-	whyCandidates = 5  // idle agents named, best first
-	whyAgents     = 16 // agents of a queue up to which the excluded ones are named
+	defaultRing     = 20 * time.Second // where the queue doesn't say how long a phone rings
+	defaultRingMost = 5                // ring-all: agents rung at once for one call
+	// leastBackOff keeps an agent whose phone refuses at once from being offered
+	// the same call a hundred times a second.
+	leastBackOff = time.Second
 )
 
-// offer reserves the agent for the call and rings the agent's phone.
+// An offer is one call for one agent: a leg for each of the agent's devices,
+// of which the first to answer wins. Legs of one offer share its number, the
+// call's Offers when it was made. An offer is live while one of its legs is new
+// or ringing; a call has several live ones only in a queue that rings all.
+
+// offered tells a leg of a live offer.
+func (l *Leg) offered() bool {
+	return l.Role == RoleAgent && (l.State == LegNew || l.State == LegRinging)
+}
+
+// nextOffer is the first leg of the call's first live offer above after, or nil.
+func (c *call) nextOffer(after int) *Leg {
+	var first *Leg
+	for i := range c.Legs {
+		if l := &c.Legs[i]; l.offered() && l.Offer > after && (first == nil || l.Offer < first.Offer) {
+			first = l
+		}
+	}
+	return first
+}
+
+// liveOffers is how many agents' phones ring for the call.
+func (c *call) liveOffers() int {
+	n := 0
+	for l := c.nextOffer(0); l != nil; l = c.nextOffer(l.Offer) {
+		n++
+	}
+	return n
+}
+
+// offer reserves the agent for a waiting call and rings the agent's phones.
 func (m *Machine) offer(q *queue, c *call, a *agent) {
 	m.own(c)
-	q.waiting.remove(c.pos)
-	c.Offers++
-	c.Agent = a.ID
-	id := m.newLeg(c, a)
-	q.why(m.fact(c.offerFact(FactOfferMade, id, a.ID)).int("offer", c.Offers), m.now)
+	q.why(m.beginOffer(c, a), m.now)
 	m.setAgentState(a, Reserved)
-	m.ring(c, a, id)
+	m.ringAgent(c, a, c.Offers, q.ring())
+	m.offersChanged(c, q)
 }
 
-// newLeg gives the live offer a leg of its own. Legs that are over are
-// forgotten: a call that is offered for hours must not grow.
-func (m *Machine) newLeg(c *call, a *agent) LegID {
-	c.Legs = slices.DeleteFunc(c.Legs, func(l Leg) bool { return l.Role == RoleAgent && l.State == LegOver })
-	c.LastLeg++
-	id := LegID(itoa(int(c.LastLeg)))
-	c.Legs = append(c.Legs, Leg{ID: id, Role: RoleAgent, State: LegNew, Agent: a.ID, Started: m.now})
-	c.AgentLeg, a.Call, a.Leg = id, c.ID, id
-	return id
+// offerTo offers the call to one agent outside any queue. When the offer is
+// lost offerToLost says how it goes on.
+func (m *Machine) offerTo(c *call, a *agent, ring time.Duration) {
+	m.beginOffer(c, a).text("stage", stageDirect)
+	m.setAgentState(a, Reserved)
+	m.ringAgent(c, a, c.Offers, ring)
 }
 
-func (m *Machine) ring(c *call, a *agent, id LegID) {
-	l := c.leg(id)
-	l.Contacts = a.Contacts
-	l.Ring = m.order(c, RingAgent{Leg: id, Agent: a.ID, Contacts: a.Contacts, From: c.From, To: c.To, Card: c.Card})
-	timeout := m.queues[c.Queue].RingTimeout
-	if timeout == 0 {
-		timeout = defaultRing
+// reserve keeps the agent for a waiting call without its customer, who is
+// called first. The call is out of the line until requeue.
+func (m *Machine) reserve(q *queue, c *call, a *agent) {
+	m.own(c)
+	c.Agent, a.Call = a.ID, c.ID
+	q.why(m.fact(Fact{Kind: FactOfferReserved, Call: c.ID, Agent: a.ID, Queue: c.Queue}), m.now)
+	m.setAgentState(a, Reserved)
+	m.offersChanged(c, q)
+	m.dialCustomer(c)
+}
+
+// reserved is the agent who is kept for the call while its customer is called.
+func (m *Machine) reserved(c *call) *agent {
+	if a, ok := m.agents[c.Agent]; ok && a.Call == c.ID && a.Leg == "" {
+		return a
 	}
-	m.after(timeout, timerRing, string(c.ID), string(id))
+	return nil
 }
 
-// accept: the agent answered, the two are connected.
+// ringReserved goes on with the reserved agent: the customer has answered.
+func (m *Machine) ringReserved(c *call) {
+	a := m.reserved(c)
+	c.Agent = ""
+	m.beginOffer(c, a).text("stage", stageReserved)
+	m.ringAgent(c, a, c.Offers, m.queues[c.Queue].ring())
+}
+
+// unreserve frees the agent who was kept for the call, if there is one. The
+// call stays out of the line.
+func (m *Machine) unreserve(c *call, cause string) {
+	a := m.reserved(c)
+	if a == nil {
+		return
+	}
+	m.fact(c.offerFact(FactOfferCancelled, "", a.ID)).text("cause", cause)
+	c.Agent = ""
+	m.part(a)
+	m.setAgentState(a, Idle)
+}
+
+// beginOffer numbers the offer and begins its why-record.
+func (m *Machine) beginOffer(c *call, a *agent) *factWriter {
+	c.forgetLegs()
+	c.Offers++
+	a.Call = c.ID
+	return m.fact(c.offerFact(FactOfferMade, c.nextLeg(), a.ID)).int("offer", c.Offers)
+}
+
+// ringAgent calls all devices of the agent. An agent without any has lost the
+// offer.
+func (m *Machine) ringAgent(c *call, a *agent, offer int, ring time.Duration) {
+	if len(a.Contacts) == 0 {
+		m.fact(c.offerFact(FactOfferCancelled, "", a.ID)).text("cause", CauseNoPhone)
+		m.offerLost(c, a, offer, ClassUnavailable)
+		return
+	}
+	a.Leg = c.nextLeg()
+	rest := a.Contacts
+	for range maxDevices {
+		var device []Contact
+		if device, rest = nextDevice(rest); len(device) == 0 {
+			break
+		}
+		l := m.newLeg(c, Leg{Role: RoleAgent, Agent: a.ID, Offer: offer, Contacts: device, RingFor: ring})
+		l.Ring = m.order(c, RingAgent{Leg: l.ID, Agent: a.ID, Contacts: device, From: c.From, To: c.To, Card: c.Card})
+	}
+	m.after(ring, timerOffer, string(c.ID), itoa(offer))
+}
+
+// accept: the agent answered, the two are connected. Whoever else was rung for
+// the call is not needed any more: exactly one wins.
 func (m *Machine) accept(c *call, l *Leg, media Media) {
+	q := m.queues[c.Queue]
 	m.leaveQueue(c)
 	m.stopCallTimers(c)
-	m.stopLegTimers(c, l)
+	m.timers.stop(timerOffer, string(c.ID), itoa(l.Offer))
 	l.State, l.Media, l.Answered, l.Contacts = LegUp, media, m.now, nil
-	c.State, c.Bridged, c.WrapUp = CallTalking, m.now, m.queues[c.Queue].WrapUp
+	c.State, c.Bridged, c.WrapUp = CallTalking, m.now, 0
+	if q != nil {
+		c.WrapUp = q.WrapUp
+	}
+	c.Agent, c.AgentLeg = l.Agent, l.ID
 	a := m.agents[l.Agent]
-	a.Missed = 0
+	a.Missed, a.Leg = 0, l.ID
 	waited := between(c.Enqueued, m.now)
 	m.fact(c.offerFact(FactOfferAccepted, l.ID, l.Agent)).
 		seconds("rang", between(l.Started, m.now)).seconds("wait", waited).media(media)
 	m.setAgentState(a, InCall)
+	m.cancelDevices(c, l.Offer, CauseElsewhere)
+	m.cancelOffers(c, CauseElsewhere)
 	if !m.useMedia(c, media.Address) {
 		m.endCall(c, BySystem, CauseMedia, 0)
 		return
@@ -76,115 +166,122 @@ func (m *Machine) connect(c *call) {
 	m.order(c, StartRecording{})
 }
 
-// ringTimedOut: the agent did not answer. The call keeps its ticket.
-func (m *Machine) ringTimedOut(c *call, id LegID) {
-	l := c.leg(id)
+// cancelDevices cancels what is live of one offer.
+func (m *Machine) cancelDevices(c *call, offer int, cause string) {
+	for i := range c.Legs {
+		if l := &c.Legs[i]; l.Offer == offer && l.offered() {
+			m.cancelRing(c, l, cause)
+		}
+	}
+}
+
+// cancelOffers takes all live offers back. Their agents keep their places among
+// the idle: nothing is their fault.
+func (m *Machine) cancelOffers(c *call, cause string) {
+	for l := c.nextOffer(0); l != nil; l = c.nextOffer(0) {
+		a := m.agents[l.Agent]
+		m.fact(c.offerFact(FactOfferCancelled, l.ID, l.Agent)).text("cause", cause)
+		m.timers.stop(timerOffer, string(c.ID), itoa(l.Offer))
+		m.cancelDevices(c, l.Offer, cause)
+		m.part(a)
+		m.setAgentState(a, Idle)
+	}
+}
+
+// offerTimedOut: the agent did not answer. The call keeps its ticket.
+func (m *Machine) offerTimedOut(c *call, number string) {
+	offer, err := strconv.Atoi(number)
+	l := c.nextOffer(offer - 1)
+	if err != nil || l == nil || l.Offer != offer {
+		panic(fmt.Sprintf("acd: index %d: call %s: timer of offer %q, which is not live", m.index, c.ID, number))
+	}
 	a := m.agents[l.Agent]
-	m.fact(c.offerFact(FactOfferTimedOut, id, a.ID)).seconds("rang", between(l.Started, m.now)).int("missed", a.Missed+1)
-	m.cancelRing(c, l, CauseRingTimeout)
-	m.offerLost(c, a, true)
+	m.fact(c.offerFact(FactOfferTimedOut, l.ID, a.ID)).seconds("rang", between(l.Started, m.now)).int("missed", a.Missed+1)
+	m.cancelDevices(c, offer, CauseRingTimeout)
+	m.offerLost(c, a, offer, ClassNoAnswer)
 }
 
-// offerRejected: the leg under offer failed by itself.
-func (m *Machine) offerRejected(c *call, l Leg, cause string, code int) {
-	m.fact(c.offerFact(FactOfferRejected, l.ID, l.Agent)).int("code", code).text("reason", cause)
-	m.offerLost(c, m.agents[l.Agent], unanswered(code))
-}
-
-// unanswered tells a phone that can't be reached or doesn't answer, which puts
-// the agent on break in the end, from an agent who declines or is busy.
-func unanswered(code int) bool {
-	return code == 408 || code == 480 || code >= 500 && code < 600
-}
-
-// offerLost puts the call back to its place in line and keeps the agent from
-// being offered it again at once. Such an agent goes to the back of the idle
-// order, so the next offer is another agent's even without a delay.
-func (m *Machine) offerLost(c *call, a *agent, missed bool) {
-	q := m.queues[c.Queue]
-	c.Agent, c.AgentLeg = "", ""
-	m.part(a)
-	a.IdleSince = m.now
-	if missed {
-		a.Missed++
-	}
-	if missed && q.MissedLimit > 0 && a.Missed >= q.MissedLimit && a.Status == Available {
-		m.setStatus(a, OnBreak, CauseRONA)
-	}
-	if q.RejectDelay > 0 {
-		a.BackOff = m.now.Add(q.RejectDelay)
-		m.timers.set(a.BackOff, timerBackOff, string(a.ID), "")
-	}
-	m.setAgentState(a, Idle)
-	m.wait(c, q)
-}
-
-// renewOffer lets an offer go on as a new leg under the new owner: the agent
-// stays reserved, the old leg is cancelled by what is stored of it.
-func (m *Machine) renewOffer(c *call) {
-	old := c.AgentLeg
-	a := m.agents[c.Agent]
-	m.cancelRing(c, c.leg(old), CauseTakeover)
-	if len(a.Contacts) == 0 {
-		m.fact(c.offerFact(FactOfferCancelled, old, a.ID)).text("cause", CauseNoPhone)
-		m.offerLost(c, a, false)
+// deviceOver: a leg under offer failed by itself. The offer goes on with the
+// agent's other devices, unless it was refused for all of them (RFC 3261
+// section 21.6).
+func (m *Machine) deviceOver(c *call, failed Leg) {
+	offer, a := failed.Offer, m.agents[failed.Agent]
+	if next := c.nextOffer(offer - 1); next != nil && next.Offer == offer && failed.Code < 600 {
+		a.Leg = next.ID
 		return
 	}
-	id := m.newLeg(c, a)
-	m.fact(c.offerFact(FactOfferRenewed, id, a.ID)).text("was", string(old))
+	// Of several refusals the one that says most about the agent counts.
+	worst := failed
+	for i := range c.Legs {
+		l := &c.Legs[i]
+		if l.Offer == offer && l.State == LegOver && l.Cause != CauseTakeover && failed.Code < 600 && l.class().weight() > worst.class().weight() {
+			worst = *l
+		}
+	}
+	m.fact(c.offerFact(FactOfferRejected, worst.ID, worst.Agent)).int("code", worst.Code).text("reason", worst.Cause)
+	m.cancelDevices(c, offer, CauseDeclined)
+	m.offerLost(c, a, offer, worst.class())
+}
+
+// offerLost frees the agent and puts the call back to its place in line, or
+// on to what it was to do without this agent.
+func (m *Machine) offerLost(c *call, a *agent, offer int, class CauseClass) {
+	m.timers.stop(timerOffer, string(c.ID), itoa(offer))
+	m.part(a)
+	if c.State != CallWaiting {
+		m.setAgentState(a, Idle)
+		m.offerToLost(c, a, class)
+		return
+	}
+	m.refused(a, m.queues[c.Queue], class)
+	m.setAgentState(a, Idle)
+	m.requeue(c)
+}
+
+// refused keeps the agent from being offered a call again at once. Such an
+// agent goes to the back of the idle order.
+func (m *Machine) refused(a *agent, q *queue, class CauseClass) {
+	a.IdleSince = m.now
+	delay := q.RejectDelay
+	switch class {
+	case ClassBusy:
+		delay = q.BusyDelay
+	case ClassNoAnswer, ClassUnavailable:
+		if len(a.Contacts) > 0 { // else nothing was there to be answered
+			a.Missed++
+		}
+	}
+	if q.MissedLimit > 0 && a.Missed >= q.MissedLimit && a.Status == Available {
+		m.setStatus(a, OnBreak, CauseRONA)
+	}
+	a.BackOff = m.now.Add(max(delay, leastBackOff))
+	m.timers.set(a.BackOff, timerBackOff, string(a.ID), "")
+}
+
+// renewOffers lets the call's offers go on as new legs under its new owner:
+// the agents stay reserved, the old legs are cancelled by what is stored of
+// them.
+func (m *Machine) renewOffers(c *call) {
+	for l := c.nextOffer(0); l != nil; {
+		offer := l.Offer
+		m.renewOffer(c, l)
+		l = c.nextOffer(offer)
+	}
+}
+
+func (m *Machine) renewOffer(c *call, first *Leg) {
+	offer, was, ring, a := first.Offer, first.ID, first.RingFor, m.agents[first.Agent]
+	m.cancelDevices(c, offer, CauseTakeover)
+	if len(a.Contacts) == 0 {
+		m.fact(c.offerFact(FactOfferCancelled, was, a.ID)).text("cause", CauseNoPhone)
+		m.offerLost(c, a, offer, ClassUnavailable)
+		return
+	}
+	m.fact(c.offerFact(FactOfferRenewed, c.nextLeg(), a.ID)).text("was", string(was))
 	m.setAgentState(a, Reserved)
-	m.ring(c, a, id)
+	m.ringAgent(c, a, offer, ring)
 }
 
 func (c *call) offerFact(kind string, leg LegID, agent AgentID) Fact {
 	return Fact{Kind: kind, Call: c.ID, Leg: leg, Agent: agent, Queue: c.Queue}
-}
-
-// why explains a choice at the moment it is made. Its cost is bounded whatever
-// the size of the queue.
-func (q *queue) why(w *factWriter, now Time) {
-	strategy := q.Strategy
-	if strategy == "" {
-		strategy = LongestIdle
-	}
-	w.text("strategy", strategy)
-	from := w.begin("candidates")
-	q.best = q.idle.best(q.best[:0], whyCandidates)
-	for i, s := range q.best {
-		if i > 0 {
-			w.c.buf = append(w.c.buf, ' ')
-		}
-		w.c.buf = append(append(w.c.buf, s.agent.ID...), ':')
-		w.c.buf = appendSeconds(w.c.buf, between(s.agent.IdleSince, now))
-	}
-	w.end(from).int("eligible", q.idle.len())
-	from = w.begin("excluded")
-	first := true
-	for e, n := range q.out {
-		if n > 0 && exclusion(e) != notExcluded {
-			w.pair(&first, exclusionNames[e])
-			w.c.buf = strconv.AppendInt(w.c.buf, int64(n), 10)
-		}
-	}
-	w.end(from)
-	if len(q.seats) > whyAgents {
-		return
-	}
-	from, first = w.begin("excluded_agents"), true
-	for _, s := range q.seats {
-		if s.agent.out != notExcluded {
-			w.pair(&first, string(s.agent.ID))
-			w.c.buf = append(w.c.buf, exclusionNames[s.agent.out]...)
-		}
-	}
-	w.end(from)
-}
-
-// pair begins "key:" within a value, after a space unless it is the first.
-func (w *factWriter) pair(first *bool, key string) {
-	if !*first {
-		w.c.buf = append(w.c.buf, ' ')
-	}
-	*first = false
-	w.c.buf = append(append(w.c.buf, key...), ':')
 }

@@ -1,18 +1,40 @@
 package acd
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // queue is a configured queue, the calls in it that are under no offer, and
 // the agents who could be offered one.
 type queue struct {
 	Queue
 	length  int             // waiting calls, those under offer included
-	waiting ranked[*call]   // under no offer, by ticket
+	waiting ranked[*call]   // that can be offered, by ticket
 	idle    ranked[*seat]   // eligible agents, by the strategy
 	out     [exclusions]int // of agents, how many are not eligible for which reason
 	seats   []*seat         // all agents who serve it, by id
 	best    []*seat         // of why, kept to be used again
 	dirty   bool            // in Machine.dirty
+}
+
+// ring is how long an agent's phones ring for one offer.
+func (q *queue) ring() time.Duration {
+	if q.RingTimeout == 0 {
+		return defaultRing
+	}
+	return q.RingTimeout
+}
+
+// most is how many agents are rung at once for one call.
+func (q *queue) most() int {
+	switch {
+	case q.Strategy != RingAll:
+		return 1
+	case q.RingMost == 0:
+		return defaultRingMost
+	}
+	return q.RingMost
 }
 
 // seat is an agent's place in one queue.
@@ -42,8 +64,9 @@ func newQueue(cfg Queue) *queue {
 	}
 }
 
-// enqueue gives the call its ticket. The ticket is its place in line until an
-// agent answers or the call ends, whatever happens to nodes and offers.
+// enqueue puts the call into the line of its queue. The ticket it is given the
+// first time is its place in every line until an agent answers or the call
+// ends, whatever happens to nodes and offers.
 func (m *Machine) enqueue(c *call) {
 	m.stopCallTimers(c)
 	q := m.queues[c.Queue]
@@ -51,8 +74,11 @@ func (m *Machine) enqueue(c *call) {
 		m.endCall(c, BySystem, CauseQueueFull, 0)
 		return
 	}
-	m.tickets++
-	c.State, c.Ticket, c.Enqueued = CallWaiting, m.tickets, m.now
+	if c.Ticket == 0 {
+		m.tickets++
+		c.Ticket, c.Enqueued = m.tickets, m.now
+	}
+	c.State, c.Joined = CallWaiting, m.now
 	q.length++
 	m.fact(Fact{Kind: FactCallQueued, Call: c.ID, Queue: q.ID}).uint("ticket", c.Ticket).int("waiting", q.length)
 	if q.MaxWait > 0 {
@@ -61,13 +87,24 @@ func (m *Machine) enqueue(c *call) {
 	if q.Music != "" {
 		m.play(c, q.Music, true)
 	}
-	m.wait(c, q)
+	m.requeue(c)
 }
 
-// wait puts a call under no offer at its ticket's place.
-func (m *Machine) wait(c *call, q *queue) {
-	q.waiting.push(c)
+// requeue puts a waiting call back to its ticket's place: it can be offered.
+func (m *Machine) requeue(c *call) {
+	q := m.queues[c.Queue]
+	if c.pos < 0 {
+		q.waiting.push(c)
+	}
 	m.touch(q)
+}
+
+// offersChanged takes the call out of the line while it is offered to as many
+// agents at once as the queue allows, or an agent is reserved for it.
+func (m *Machine) offersChanged(c *call, q *queue) {
+	if c.pos >= 0 && (m.reserved(c) != nil || c.liveOffers() >= q.most()) {
+		q.waiting.remove(c.pos)
+	}
 }
 
 // leaveQueue takes a call out of its queue, if it is in one.
@@ -103,7 +140,12 @@ func (m *Machine) dispatch() {
 		if next == nil {
 			break
 		}
-		m.offer(next, next.waiting.items[0], next.idle.items[0].agent)
+		c, a := next.waiting.items[0], next.idle.items[0].agent
+		if c.Caller == "" {
+			m.reserve(next, c, a)
+		} else {
+			m.offer(next, c, a)
+		}
 	}
 	for _, q := range m.dirty {
 		q.dirty = false

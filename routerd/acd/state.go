@@ -147,7 +147,9 @@ const (
 	CauseMedia         = "media" // its media address has no live worker
 	CauseFailed        = "failed"
 	CauseLost          = "lost"       // the end of a leg was never reported
-	CauseRingTimeout   = "no-answer"  // the agent did not answer in time
+	CauseRingTimeout   = "no-answer"  // nobody answered in time
+	CauseElsewhere     = "elsewhere"  // another device or agent answered
+	CauseDeclined      = "declined"   // another device of the agent refused for all of them
 	CauseTakeover      = "takeover"   // the leg of an offer that goes on as another
 	CauseCrossed       = "crossed"    // answered while being cancelled
 	CauseNoPhone       = "no-phone"   // an offer can't go on: the agent has no contact left
@@ -177,8 +179,8 @@ type Call struct {
 	Enqueued Time          `cbor:"15,keyasint"`
 	Bridged  Time          `cbor:"16,keyasint"` // an agent answered
 	Ended    Time          `cbor:"17,keyasint"` // the conversation or the wait was over
-	Agent    AgentID       `cbor:"18,keyasint"` // under offer, talking, or the one who served it
-	AgentLeg LegID         `cbor:"19,keyasint"` // leg of the live offer or conversation, else empty
+	Agent    AgentID       `cbor:"18,keyasint"` // talking, the one who served it, or reserved for it; those under offer are in Legs
+	AgentLeg LegID         `cbor:"19,keyasint"` // of the conversation, else empty
 	Offers   int           `cbor:"20,keyasint"` // how many were made
 	LastLeg  uint32        `cbor:"21,keyasint"` // number of the newest leg
 	Prompt   Prompt        `cbor:"22,keyasint"` // last ordered for the caller
@@ -264,6 +266,8 @@ type Leg struct {
 	Trunk    TrunkID   `cbor:"13,keyasint"` // whose channel it takes; empty for agents
 	Number   string    `cbor:"14,keyasint"` // dialled
 	Offer    int       `cbor:"15,keyasint"` // Call.Offers when it was made: the devices of one agent share it
+
+	RingFor time.Duration `cbor:"16,keyasint"` // how long it may ring
 }
 
 // AgentInfo is what the machine knows of an agent beyond the configuration.
@@ -272,13 +276,13 @@ type AgentInfo struct {
 	Status    AgentStatus `cbor:"2,keyasint"`
 	Reason    string      `cbor:"3,keyasint"` // of the status
 	State     AgentState  `cbor:"4,keyasint"`
-	Since     Time        `cbor:"5,keyasint"` // in this state
-	IdleSince Time        `cbor:"6,keyasint"` // last call ended or became available: the rank of longest-idle
-	Missed    int         `cbor:"7,keyasint"` // offers in a row
-	Call      CallID      `cbor:"8,keyasint"` // under offer or talking, else empty
-	Leg       LegID       `cbor:"9,keyasint"`
+	Since     Time        `cbor:"5,keyasint"`  // in this state
+	IdleSince Time        `cbor:"6,keyasint"`  // last call ended or became available: the rank of longest-idle
+	Missed    int         `cbor:"7,keyasint"`  // offers in a row
+	Call      CallID      `cbor:"8,keyasint"`  // under offer or talking, else empty
+	Leg       LegID       `cbor:"9,keyasint"`  // of the conversation, or the first of the live offer's; empty while only reserved
 	Draining  int         `cbor:"10,keyasint"` // legs whose end is ordered but not reported; no offers until 0
-	BackOff   Time        `cbor:"11,keyasint"` // no offers before; 0: none
+	BackOff   Time        `cbor:"11,keyasint"` // no offers of queues before; 0: none
 	Contacts  []Contact   `cbor:"12,keyasint"` // most recently registered first
 	Deleted   bool        `cbor:"13,keyasint"` // no longer configured; kept until its last leg is over
 

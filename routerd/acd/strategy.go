@@ -6,6 +6,9 @@ import "cmp"
 // available, the longest ago.
 const LongestIdle = "longest-idle"
 
+// RingAll offers a call to several agents at once, the longest idle first.
+const RingAll = "ring-all"
+
 // ranking says which of two idle agents is offered a call first: negative for
 // a. The machine breaks ties by agent id.
 type ranking func(a, b *AgentInfo) int
@@ -14,7 +17,7 @@ type ranking func(a, b *AgentInfo) int
 // only change while the agent is not idle in a queue, see agentReady.
 func strategyOf(name string) (ranking, bool) {
 	switch name {
-	case "", LongestIdle:
+	case "", LongestIdle, RingAll:
 		return func(a, b *AgentInfo) int { return cmp.Compare(a.IdleSince, b.IdleSince) }, true
 	}
 	return nil, false

@@ -17,13 +17,14 @@ const (
 	timerPrompt       TimerKind = 2  // call: the greeting's PlayPrompt was never reported
 	timerGreeting     TimerKind = 3  // call: the greeting is over
 	timerMaxWait      TimerKind = 4  // call: waited as long as its queue allows
-	timerRing         TimerKind = 5  // call, leg: the agent did not answer
+	timerRing         TimerKind = 5  // call, leg: the number called did not answer
 	timerLeg          TimerKind = 6  // call, leg: the end of an ending leg was never reported
 	timerWrapUp       TimerKind = 7  // agent: wrap-up is over
 	timerBackOff      TimerKind = 8  // agent: may be offered calls again after a refused one
 	timerRegistration TimerKind = 9  // agent: the earliest of its contacts expires
 	timerClosed       TimerKind = 10 // call: the id of an ended call may be forgotten
 	timerSession      TimerKind = 11 // session: unused for long, its answers may be forgotten
+	timerOffer        TimerKind = 12 // call, number of the offer: the agent did not answer
 )
 
 // Bounds on what the machine waits for. They outlast the SIP engine's own
@@ -143,7 +144,9 @@ func (m *Machine) fire(t Timer) {
 	case timerMaxWait:
 		m.endCall(m.timedCall(t), BySystem, CauseMaxWait, 0)
 	case timerRing:
-		m.ringTimedOut(m.timedCall(t), LegID(t.Sub))
+		m.dialTimedOut(m.timedCall(t), LegID(t.Sub))
+	case timerOffer:
+		m.offerTimedOut(m.timedCall(t), t.Sub)
 	case timerLeg:
 		m.legLost(m.timedCall(t), LegID(t.Sub))
 	case timerWrapUp:

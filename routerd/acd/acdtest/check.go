@@ -28,7 +28,7 @@ func Check(m *acd.Machine) error {
 type checker struct {
 	s        *acd.State
 	agents   map[acd.AgentID]*acd.AgentInfo
-	live     map[acd.AgentID]int // offers and conversations
+	live     map[acd.AgentID]int // offers, reservations and conversations
 	draining map[acd.AgentID]int
 	errs     []error
 }
@@ -47,35 +47,83 @@ func (k *checker) calls() {
 			}
 			tickets[c.Ticket] = c.ID
 		}
-		over := 0
-		for j := range c.Legs {
-			l := &c.Legs[j]
-			switch {
-			case l.State == acd.LegOver:
-				over++
-			case l.Role == acd.RoleCaller:
-			case l.State == acd.LegCancelling || l.State == acd.LegEnding:
-				k.draining[l.Agent]++
-			default:
-				k.live[l.Agent]++
-				if l.ID != c.AgentLeg {
-					k.fault("call %s: leg %s of %s is %s but not the call's live leg %q", c.ID, l.ID, l.Agent, l.State, c.AgentLeg)
-				}
-			}
-		}
-		if over == len(c.Legs) {
-			k.fault("call %s is %s but all its legs are over", c.ID, c.State)
-		}
+		k.legs(c)
 		if c.AgentLeg != "" {
 			a := k.agents[c.Agent]
 			if a == nil || a.Call != c.ID || a.Leg != c.AgentLeg {
-				k.fault("call %s has agent %s on leg %s, but the agent does not say so", c.ID, c.Agent, c.AgentLeg)
+				k.fault("call %s talks to agent %s on leg %s, but the agent does not say so", c.ID, c.Agent, c.AgentLeg)
 			}
 		}
-		if (c.State == acd.CallTalking) && c.AgentLeg == "" || c.AgentLeg != "" && c.State != acd.CallTalking && c.State != acd.CallWaiting {
-			k.fault("call %s is %s with live leg %q", c.ID, c.State, c.AgentLeg)
+		if c.AgentLeg != "" && c.State != acd.CallTalking {
+			k.fault("call %s is %s with the agent's leg %q", c.ID, c.State, c.AgentLeg)
 		}
 	}
+}
+
+// legs counts what the call's legs hold of agents: an offer with any number of
+// devices, a reservation and a conversation hold one agent each.
+func (k *checker) legs(c *acd.Call) {
+	over, waits := 0, c.Caller == "" && c.State != acd.CallEnding
+	held := make(map[acd.AgentID]int) // the offer's number
+	for j := range c.Legs {
+		l := &c.Legs[j]
+		switch {
+		case l.State == acd.LegOver:
+			over++
+		case l.Role != acd.RoleAgent:
+		case l.State == acd.LegCancelling || l.State == acd.LegEnding:
+			k.draining[l.Agent]++
+		case l.State == acd.LegUp:
+			k.live[l.Agent]++
+			if l.ID != c.AgentLeg {
+				k.fault("call %s: leg %s of %s is up but not the conversation's %q", c.ID, l.ID, l.Agent, c.AgentLeg)
+			}
+		default:
+			if was, ok := held[l.Agent]; !ok {
+				k.live[l.Agent]++
+				k.offer(c, l)
+			} else if was != l.Offer {
+				k.fault("call %s: agent %s has the offers %d and %d of it", c.ID, l.Agent, was, l.Offer)
+			}
+			held[l.Agent] = l.Offer
+		}
+	}
+	if a := k.agents[c.Agent]; a != nil && a.Call == c.ID && a.Leg == "" {
+		k.live[a.ID]++
+		if len(held) > 0 {
+			k.fault("call %s rings while %s is reserved for it", c.ID, a.ID)
+		}
+	}
+	if over == len(c.Legs) && !waits {
+		k.fault("call %s is %s but all its legs are over", c.ID, c.State)
+	}
+	if most := k.most(c); c.State == acd.CallWaiting && len(held) > most {
+		k.fault("call %s rings %d agents, %d are allowed", c.ID, len(held), most)
+	}
+}
+
+// offer: the agent knows of it and something ends it.
+func (k *checker) offer(c *acd.Call, first *acd.Leg) {
+	a := k.agents[first.Agent]
+	if a == nil || a.Call != c.ID || a.Leg != first.ID {
+		k.fault("call %s is offered to %s on leg %s, but the agent does not say so", c.ID, first.Agent, first.ID)
+	}
+	if !slices.ContainsFunc(k.s.Timers, func(t acd.Timer) bool { return t.ID == string(c.ID) && t.Sub == fmt.Sprint(first.Offer) }) {
+		k.fault("call %s: nothing ends offer %d to %s", c.ID, first.Offer, first.Agent)
+	}
+}
+
+// most is how many agents may be rung at once for the call.
+func (k *checker) most(c *acd.Call) int {
+	for _, q := range k.s.Config.Queues {
+		if q.ID == c.Queue && q.Strategy == acd.RingAll {
+			if q.RingMost == 0 {
+				return 5
+			}
+			return q.RingMost
+		}
+	}
+	return 1
 }
 
 func (k *checker) agentStates() {
@@ -101,7 +149,14 @@ func (k *checker) agentStates() {
 func (k *checker) dispatched() {
 	waiting := make(map[acd.QueueID]acd.CallID)
 	for i := range k.s.Calls {
-		if c := k.s.Calls[i]; c.State == acd.CallWaiting && c.AgentLeg == "" {
+		c := k.s.Calls[i]
+		if c.State != acd.CallWaiting {
+			continue
+		}
+		if a := k.agents[c.Agent]; a != nil && a.Call == c.ID {
+			continue // reserved for it
+		}
+		if len(offersOf(c)) < k.most(c) {
 			waiting[c.Queue] = c.ID
 		}
 	}
@@ -154,11 +209,25 @@ func (k *checker) timers() {
 	}
 	for i := range k.s.Calls {
 		c := k.s.Calls[i]
-		endless := c.State == acd.CallTalking || c.State == acd.CallWaiting && c.AgentLeg == ""
+		endless := c.State == acd.CallTalking || c.State == acd.CallWaiting && len(offersOf(c)) == 0
 		if !endless && !k.armed(string(c.ID)) {
 			k.fault("call %s is %s and nothing will end that", c.ID, c.State)
 		}
 	}
+}
+
+// offersOf returns the first leg of each of the call's live offers.
+func offersOf(c *acd.Call) []acd.Leg {
+	var out []acd.Leg
+	for _, l := range c.Legs {
+		if l.Role != acd.RoleAgent || l.State != acd.LegNew && l.State != acd.LegRinging {
+			continue
+		}
+		if !slices.ContainsFunc(out, func(o acd.Leg) bool { return o.Offer == l.Offer }) {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 func (k *checker) armed(id string) bool {

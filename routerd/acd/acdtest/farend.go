@@ -59,6 +59,7 @@ func NewFarEnd(dice Dice) (*FarEnd, error) {
 	}
 	support := queue
 	support.ID, support.WrapUp, support.RejectDelay = "support", 0, 0
+	support.Strategy, support.RingMost = acd.RingAll, 2
 	cfg := acd.Config{
 		Trunks:      []acd.Trunk{{ID: "sbc-a", Channels: 8}, {ID: "sbc-b", Channels: 8}},
 		MaxChannels: 12,
@@ -98,8 +99,10 @@ func (f *FarEnd) startWorker(w acd.WorkerID) error {
 	return f.propose("worker", workerStarted(string(w), int(f.lives[w])))
 }
 
+// register brings one of an agent's two phones back.
 func (f *FarEnd) register(a acd.AgentID) error {
-	return f.propose("register", registration(string(a), "phone", uint32(f.M.Index()), time.Duration(20+f.dice.Int(300, "expires"))*time.Second))
+	phone := []string{"phone", "desk"}[f.dice.Int(2, "phone")]
+	return f.propose("register", registration(string(a), phone, uint32(f.M.Index()), time.Duration(20+f.dice.Int(300, "expires"))*time.Second))
 }
 
 // Step lets one thing happen: something new, or the next thing on its way.
@@ -236,7 +239,8 @@ func (f *FarEnd) agentActs() error {
 	case 0:
 		return f.register(a)
 	case 1:
-		return f.propose("unregister", registration(string(a), "phone", uint32(f.M.Index()), 0))
+		phone := []string{"phone", "desk"}[f.dice.Int(2, "phone")]
+		return f.propose("unregister", registration(string(a), phone, uint32(f.M.Index()), 0))
 	}
 	return f.propose("status", acd.AgentStatusSet{Agent: a, Status: []acd.AgentStatus{acd.Available, acd.OnBreak, acd.LoggedOut}[f.dice.Int(3, "status")]})
 }

@@ -45,7 +45,7 @@ func (f *FarEnd) firstInLine(offer acd.Fact) error {
 		return nil
 	}
 	for _, other := range f.M.Calls() {
-		if other.State == acd.CallWaiting && other.AgentLeg == "" && other.Queue == c.Queue && other.Ticket < c.Ticket {
+		if other.State == acd.CallWaiting && len(offersOf(&other)) == 0 && other.Queue == c.Queue && other.Ticket < c.Ticket {
 			return fmt.Errorf("call %s with ticket %d was offered before %s with %d", c.ID, c.Ticket, other.ID, other.Ticket)
 		}
 	}

@@ -58,6 +58,12 @@ func printOrder(order acd.Order) string {
 			uris = append(uris, ct.URI)
 		}
 		return fmt.Sprintf("ring leg=%s agent=%s contacts=%s", o.Leg, o.Agent, strings.Join(uris, ","))
+	case acd.Dial:
+		var trunks []string
+		for _, t := range o.Trunks {
+			trunks = append(trunks, string(t))
+		}
+		return fmt.Sprintf("dial leg=%s number=%s trunks=%s from=%s", o.Leg, o.Number, strings.Join(trunks, ","), o.From)
 	case acd.CancelRing:
 		return fmt.Sprintf("cancel leg=%s", o.Leg)
 	case acd.Bridge:
@@ -122,8 +128,15 @@ func printCall(c acd.Call) string {
 	if c.Ticket != 0 {
 		fmt.Fprintf(b, " ticket=%d", c.Ticket)
 	}
-	if c.Agent != "" {
-		fmt.Fprintf(b, " agent=%s", c.Agent)
+	agents := []string{}
+	for _, l := range offersOf(&c) {
+		agents = append(agents, string(l.Agent))
+	}
+	if c.Agent != "" && len(agents) == 0 {
+		agents = append(agents, string(c.Agent))
+	}
+	if len(agents) > 0 {
+		fmt.Fprintf(b, " agent=%s", strings.Join(agents, ","))
 	}
 	for _, l := range c.Legs {
 		fmt.Fprintf(b, " %s:%s", l.ID, l.State)

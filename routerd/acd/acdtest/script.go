@@ -16,7 +16,8 @@ import (
 //	----
 //	what came out
 //
-// ended by an empty line. The verbs are in verbs.go.
+// ended by an empty line. Indented lines belong to the line above them. The
+// verbs are in verbs.go.
 type block struct {
 	line  int // of the first input line
 	above []string
@@ -46,7 +47,8 @@ func RunFile(path string) (got, want string, err error) {
 		printed := 0
 		for i, line := range b.input {
 			fmt.Fprintln(&out, line)
-			lines, err := s.run(line)
+			line, indented, _ := strings.Cut(line, "\n")
+			lines, err := s.run(line, indented)
 			if err == nil {
 				err = Check(s.M)
 			}
@@ -87,6 +89,8 @@ func parseScript(text string) (blocks []block, tail []string) {
 			inOutput = true
 		case len(b.input) == 0 && (line == "" || strings.HasPrefix(line, "#")):
 			b.above = append(b.above, line)
+		case len(b.input) > 0 && strings.HasPrefix(line, " "):
+			b.input[len(b.input)-1] += "\n" + line
 		default:
 			if len(b.input) == 0 {
 				b.line = i + 1
@@ -108,9 +112,9 @@ type script struct {
 
 // run carries out one input line. "after=D" on any line lets that much time
 // pass first.
-func (s *script) run(line string) ([]string, error) {
+func (s *script) run(line, indented string) ([]string, error) {
 	fields := strings.Fields(line)
-	a := args{verb: fields[0], values: make(map[string]string), used: make(map[string]bool)}
+	a := args{verb: fields[0], block: indented, values: make(map[string]string), used: make(map[string]bool)}
 	for _, f := range fields[1:] {
 		key, value, named := strings.Cut(f, "=")
 		if !named {
@@ -149,6 +153,7 @@ func (s *script) propose(body acd.Body) ([]string, error) {
 // args are the words of a line; the one without a key has the key "".
 type args struct {
 	verb   string
+	block  string // the indented lines under it
 	values map[string]string
 	used   map[string]bool
 	err    error

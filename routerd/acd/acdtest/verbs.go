@@ -14,6 +14,7 @@ import (
 var verbs = map[string]func(*script, *args) ([]string, error){
 	"setup":        (*script).setup,
 	"config":       (*script).config,
+	"tree":         (*script).tree,
 	"node-start":   (*script).nodeStart,
 	"node-die":     (*script).nodeDie,
 	"worker-start": (*script).workerStart,
@@ -82,38 +83,7 @@ func scriptConfig(a *args) acd.Config {
 // setup: what config takes, plus nodes=r1,r2 and workers=m1,m2. Starts all of
 // them, registers every agent, one second apart, and prints nothing.
 func (s *script) setup(a *args) ([]string, error) {
-	cfg := scriptConfig(a)
-	quiet := func(body acd.Body) error {
-		r, _, err := s.Propose(body)
-		if err == nil && !r.Applied {
-			err = fmt.Errorf("%T: %s", body, r.Reason)
-		}
-		return err
-	}
-	if err := quiet(acd.ConfigApplied{Config: cfg}); err != nil {
-		return nil, err
-	}
-	for _, n := range a.list("nodes", "r1,r2,r3") {
-		if err := quiet(acd.NodeStarted{Node: acd.NodeID(n), SIP: n + ":5060", Peer: n + ":8443"}); err != nil {
-			return nil, err
-		}
-	}
-	for _, w := range a.list("workers", "m1,m2") {
-		if err := quiet(workerStarted(w, 1)); err != nil {
-			return nil, err
-		}
-	}
-	expires := a.duration("expires")
-	if expires == 0 {
-		expires = 24 * time.Hour
-	}
-	for _, agent := range cfg.Agents {
-		s.Clock = s.Clock.Add(time.Second)
-		if err := quiet(registration(string(agent.ID), "phone", 1, expires)); err != nil {
-			return nil, err
-		}
-	}
-	return nil, nil
+	return s.start(a, acd.ConfigApplied{Config: scriptConfig(a)})
 }
 
 func workerStarted(id string, life int) acd.WorkerStarted {
@@ -266,6 +236,13 @@ func (s *script) call(a *args) ([]string, error) {
 		c, _ := s.M.Call(acd.CallID(id))
 		return acd.OnCall{Call: acd.CallID(id), Epoch: c.Epoch}
 	}
+	offered := func() acd.LegID {
+		c, _ := s.M.Call(acd.CallID(id))
+		if live := offersOf(&c); len(live) > 0 {
+			return live[0].ID
+		}
+		return ""
+	}
 	steps := []struct {
 		reached string
 		body    func() acd.Body
@@ -280,12 +257,10 @@ func (s *script) call(a *args) ([]string, error) {
 			return acd.PromptStarted{OnCall: head(), Leg: acd.CallerLeg, Prompt: "music"}
 		}},
 		{"ringing", func() acd.Body {
-			c, _ := s.M.Call(acd.CallID(id))
-			return acd.LegProgressed{OnCall: head(), Leg: c.AgentLeg, Code: 180}
+			return acd.LegProgressed{OnCall: head(), Leg: offered(), Code: 180}
 		}},
 		{"talking", func() acd.Body {
-			c, _ := s.M.Call(acd.CallID(id))
-			return acd.LegAnswered{OnCall: head(), Leg: c.AgentLeg, Media: media}
+			return acd.LegAnswered{OnCall: head(), Leg: offered(), Media: media}
 		}},
 	}
 	last := slices.IndexFunc(steps, func(st struct {

@@ -1,0 +1,80 @@
+package acd
+
+import (
+	"slices"
+	"time"
+)
+
+// defaultDial is how long a number rings where the configuration doesn't say.
+const defaultDial = 30 * time.Second
+
+// dial calls a number over the outbound trunks, those first that have a free
+// channel, as a new leg of the role. It returns nil if none has one.
+func (m *Machine) dial(c *call, role Role, number string) *Leg {
+	var trunks []TrunkID
+	for _, id := range m.config.Outbound.Trunks {
+		if t := m.trunks[id]; t != nil && (t.Channels == 0 || m.channels[id] < t.Channels) {
+			trunks = append(trunks, id)
+		}
+	}
+	if len(trunks) == 0 || m.config.MaxChannels > 0 && m.channelsUsed() >= m.config.MaxChannels {
+		return nil
+	}
+	ring := m.config.Outbound.RingTimeout
+	if ring == 0 {
+		ring = defaultDial
+	}
+	c.forgetLegs()
+	l := m.newLeg(c, Leg{Role: role, Number: number, Trunk: trunks[0], RingFor: ring})
+	m.dialLeg(c, l, trunks)
+	return l
+}
+
+// dialLeg takes the channel of the first trunk and gives the order.
+func (m *Machine) dialLeg(c *call, l *Leg, trunks []TrunkID) {
+	m.useChannel(l.Trunk)
+	l.Ring = m.order(c, Dial{Leg: l.ID, Number: l.Number, Trunks: trunks, From: m.config.Outbound.From})
+	m.after(l.RingFor, timerRing, string(c.ID), string(l.ID))
+}
+
+// renewDials dials again, under the call's new owner, what is being dialled.
+func (m *Machine) renewDials(c *call) {
+	for i := range len(c.Legs) {
+		l := &c.Legs[i]
+		if l.Number == "" || l.State != LegNew && l.State != LegRinging {
+			continue
+		}
+		again := Leg{Role: l.Role, Number: l.Number, Trunk: l.Trunk, RingFor: l.RingFor}
+		m.cancelRing(c, l, CauseTakeover)
+		l = m.newLeg(c, again)
+		m.dialLeg(c, l, slices.Clone([]TrunkID{l.Trunk}))
+	}
+}
+
+// dialTimedOut: the number did not answer.
+func (m *Machine) dialTimedOut(c *call, id LegID) {
+	l := c.leg(id)
+	m.cancelRing(c, l, CauseRingTimeout)
+	m.dialLost(c, *l)
+}
+
+// dialAnswered: who was called answered.
+func (m *Machine) dialAnswered(c *call, l *Leg, media Media) Result {
+	if l.Role != RoleCaller {
+		return m.noop(ReasonUnexpected)
+	}
+	m.stopLegTimers(c, l)
+	l.State, l.Media, l.Answered = LegUp, media, m.now
+	m.useMedia(c, media.Address)
+	m.customerAnswered(c, l)
+	return Result{Applied: true}
+}
+
+// dialLost: a number that was dialled did not answer, or a party's leg is over.
+func (m *Machine) dialLost(c *call, l Leg) {
+	if l.Role == RoleCaller {
+		m.customerLost(c, l.class())
+		return
+	}
+	m.partyLost(c, l)
+}

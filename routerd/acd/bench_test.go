@@ -164,9 +164,12 @@ func BenchmarkOffer(b *testing.B) {
 		for _, waiting := range []int{100, 100_000} {
 			b.Run(fmt.Sprintf("agents=%d/waiting=%d", agents, waiting), func(b *testing.B) {
 				x := newBench(b, 0, agents)
-				x.m.queues["q0"].MaxWait = 0 // much time will pass
+				x.m.queues["q0"].MaxWait, x.m.queues["q0"].RingTimeout = 0, 24*time.Hour // much time will pass
 				for i := range agents / benchQueues {
-					x.wait(CallID(fmt.Sprintf("busy-%06d", i)), 0)
+					id := CallID(fmt.Sprintf("busy-%06d", i))
+					if x.wait(id, 0); i > 0 {
+						x.talk(id)
+					}
 				}
 				for i := range waiting {
 					x.wait(CallID(fmt.Sprintf("call-%06d", i)), 0)

@@ -68,12 +68,21 @@ func (a *snapshotAnchor) Create(v raft.SnapshotVersion, index, term uint64, c ra
 	if err != nil {
 		return nil, err
 	}
-	return &anchoringSink{sink, func() { a.last.Store(&logPosition{index, term}) }}, nil
+	return &anchoringSink{sink, c, func() { a.last.Store(&logPosition{index, term}) }}, nil
 }
 
 type anchoringSink struct {
 	raft.SnapshotSink
-	done func()
+	members raft.Configuration
+	done    func()
+}
+
+// membersOf is the configuration of a snapshot that is being written.
+func membersOf(sink raft.SnapshotSink) raft.Configuration {
+	if s, ok := sink.(*anchoringSink); ok {
+		return s.members
+	}
+	return raft.Configuration{}
 }
 
 func (s *anchoringSink) Close() error {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"trunkline/raftstore/archive"
 )
 
 // StateMachine is applied by one goroutine in log order.
@@ -32,6 +34,7 @@ type fsm struct {
 	clock   *clock
 	leading func() bool
 	member  *membership
+	archive *archived
 	// replayTo is the last index that was on disk when the store was
 	// opened; a snapshot restored while starting is as old.
 	replayTo uint64
@@ -67,7 +70,8 @@ func (f *fsm) Apply(l *raft.Log) any {
 			panic(fmt.Sprintf("raftstore: log index %d: %v", l.Index, err))
 		}
 	}
-	f.applied.Store(l.Index)
+	prev := f.applied.Swap(l.Index)
+	f.archive.take(kind, prev, archive.Record{Index: l.Index, Term: l.Term, Stamp: f.last, Data: body})
 	return reply
 }
 
@@ -135,7 +139,7 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("capture the state at index %d: %w", f.applied.Load(), err)
 	}
-	return &snapshot{write: write, head: snapshotHeader{
+	return &snapshot{fsm: f, write: write, head: snapshotHeader{
 		last: f.last, lastWall: f.lastWall, index: f.applied.Load(), term: f.term, cluster: f.member.id(),
 	}}, nil
 }
@@ -161,6 +165,9 @@ func (f *fsm) Restore(src io.ReadCloser) error {
 	if f.last == 0 {
 		return nil // taken before the first command
 	}
+	if !f.starting.Load() {
+		f.archive.skip(h.index, "a snapshot was installed: this node was further behind than the leader's log reaches")
+	}
 	if f.starting.Load() {
 		f.clock.replayed(f.last, f.lastWall)
 	} else {
@@ -171,24 +178,25 @@ func (f *fsm) Restore(src io.ReadCloser) error {
 
 // snapshot is a captured state on its way to disk.
 type snapshot struct {
+	fsm   *fsm
 	head  snapshotHeader
 	write func(io.Writer) error
 }
 
 func (s *snapshot) Persist(sink raft.SnapshotSink) error {
-	if err := s.persist(sink); err != nil {
+	if err := s.persist(sink, membersOf(sink)); err != nil {
 		sink.Cancel()
 		return fmt.Errorf("write snapshot %s: %w", sink.ID(), err)
 	}
 	return sink.Close()
 }
 
-func (s *snapshot) persist(sink io.Writer) error {
+func (s *snapshot) persist(sink io.Writer, members raft.Configuration) error {
 	w := bufio.NewWriterSize(sink, 256<<10)
 	if _, err := w.Write(s.head.encode()); err != nil {
 		return err
 	}
-	if err := s.write(w); err != nil {
+	if err := s.fsm.archive.copySnapshot(s, members, w); err != nil {
 		return err
 	}
 	return w.Flush()

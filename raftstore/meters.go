@@ -53,6 +53,11 @@ func (m *meters) publish(s *Store) {
 	gauge("routerd_raft_applied_index", func() float64 { return float64(s.fsm.applied.Load()) })
 	gauge("routerd_raft_commit_index", func() float64 { return float64(s.raft.CommitIndex()) })
 	gauge("routerd_raft_last_contact_seconds", func() float64 { return s.LastContact().Seconds() })
+	if a := s.fsm.archive; a != nil {
+		gauge("routerd_raft_archive_last_index", func() float64 { return float64(a.w.Stats().Last) })
+		gauge("routerd_raft_archive_bytes", func() float64 { return float64(a.w.Stats().Bytes) })
+		gauge("routerd_raft_archive_dropped_entries", func() float64 { return float64(a.w.Stats().Dropped) })
+	}
 	metrics.RegisterSet(m.set)
 }
 

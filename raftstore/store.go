@@ -16,6 +16,8 @@ import (
 
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+
+	"trunkline/raftstore/archive"
 )
 
 // Config is one node of a cluster.
@@ -49,6 +51,9 @@ type Config struct {
 	OnFatal func(error)
 	// WriteDeadline is the longest a disk write may take; 300 ms by default.
 	WriteDeadline time.Duration
+	// Archive, when set, has applied entries and a snapshot now and then kept
+	// in ArchiveDir(Dir). Its Logger is this one's when nil.
+	Archive *archive.Options
 
 	wrapLog func(raft.LogStore) raft.LogStore // tests: a disk that hangs
 	wall    func() int64                      // tests: a wall clock that is wrong
@@ -162,10 +167,16 @@ func Open(cfg Config, sm StateMachine) (_ *Store, err error) {
 		return nil, fmt.Errorf("read the log in %s: %w", cfg.Dir, err)
 	}
 	s.fsm = &fsm{machine: sm, clock: newClock(), member: s.member, replayTo: last,
+		archive: openArchive(cfg, s.disk),
 		leading: func() bool { return s.leadership.Load().self }}
 	if cfg.wall != nil {
 		s.fsm.clock.wall = cfg.wall
 	}
+	defer func() {
+		if err != nil {
+			s.fsm.archive.Close()
+		}
+	}()
 	s.fsm.starting.Store(true)
 	s.raft, err = raft.NewRaft(raftConfig(cfg), s.fsm, s.disk.log, s.disk.stable, s.disk.snaps, s.newTransport())
 	if err != nil {
@@ -350,6 +361,7 @@ func (s *Store) stop() {
 			s.port.Close()
 			s.port.wg.Wait()
 			s.wg.Wait()
+			s.fsm.archive.Close()
 			s.disk.close()
 			s.met.withdraw()
 		}()

@@ -51,7 +51,7 @@ const (
 	// MaxCommand is the largest command Propose takes, in bytes. Heartbeats
 	// wait behind an entry on its way to disk, so one of several megabytes
 	// can cost the leader its office.
-	MaxCommand = 1 << 20
+	MaxCommand = 2 << 20
 
 	frameHead  = 1 + 8
 	answerHead = frameHead + 1 + 8

@@ -25,7 +25,7 @@ var importRules = map[string]struct {
 	"mediad/mediaapi":       {nil, true},
 	"raftstore":             {nil, false},
 	"routerd/internal":      {[]string{"routerd/internal", "routerd/acd", "routerd/routeapi", "raftstore", "mediad/mediaapi"}, false},
-	"routerd/cmd/routerctl": {[]string{"routerd/routeapi"}, false},
+	"routerd/cmd/routerctl": {[]string{"routerd/routeapi", "routerd/acd", "routerd/internal/config", "routerd/internal/replay", "routerd/internal/whatif", "raftstore"}, false},
 	"routerd":               {[]string{"routerd", "raftstore", "mediad/mediaapi"}, false},
 	"mediad":                {[]string{"mediad", "raftstore/gossip"}, false},
 	"loadtest":              {[]string{"loadtest", "routerd/routeapi", "mediad/mediaapi", "routerd/acd"}, false},
@@ -120,7 +120,8 @@ func TestImportRules(t *testing.T) {
 	f("raftstore/gossip", "github.com/hashicorp/memberlist", true)
 	f("routerd/internal/node", "trunkline/mediad/mediaapi", true)
 	f("routerd/internal/node", "trunkline/mediad/internal/srtp", false)
-	f("routerd/cmd/routerctl", "trunkline/routerd/acd", false)
+	f("routerd/cmd/routerctl", "trunkline/routerd/internal/config", true)
+	f("routerd/cmd/routerctl", "trunkline/routerd/internal/node", false)
 	f("mediad", "trunkline/raftstore/gossip", true)
 	f("mediad", "trunkline/raftstore", false)
 	f("mediad/internal/record", "trunkline/mediad/internal/codec", true)

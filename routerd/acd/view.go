@@ -22,6 +22,10 @@ func (m *Machine) Config() (Config, bool) {
 	return *m.config, true
 }
 
+// Configs returns the versions of the configuration that are remembered, the one
+// in force last.
+func (m *Machine) Configs() []ConfigVersion { return slices.Clone(m.configs) }
+
 // Calls returns the open calls.
 func (m *Machine) Calls() []Call {
 	out := make([]Call, 0, len(m.calls))

@@ -5,7 +5,8 @@
 //
 //	[version, type, session, seq, floor, body]
 //
-// whose body is a map with the integer keys of its Go type's tags. The stamp is
+// whose body is a map with the integer keys of its Go type's tags; a large one
+// is deflated, which version 2 says, see pack.go. The stamp is
 // not in it: the leader of the log stamps the entry. A snapshot is the sequence
 // (RFC 8742) described at EncodeState.
 //
@@ -120,8 +121,15 @@ func EncodeCommand(cmd acd.Command) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %T: %w", cmd.Body, err)
 	}
+	form := uint(version)
+	if len(body) > packAbove {
+		form = versionPacked
+		if body, err = pack(body); err != nil {
+			return nil, fmt.Errorf("encode %T: %w", cmd.Body, err)
+		}
+	}
 	data, err := encoding.Marshal(envelope{
-		Version: version, Type: number, Session: cmd.Session, Seq: cmd.Seq, Floor: cmd.Floor, Body: body,
+		Version: form, Type: number, Session: cmd.Session, Seq: cmd.Seq, Floor: cmd.Floor, Body: body,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode %T: %w", cmd.Body, err)
@@ -136,11 +144,17 @@ func DecodeCommand(data []byte) (acd.Command, error) {
 	if err := decoding.Unmarshal(data, &e); err != nil {
 		return acd.Command{}, fmt.Errorf("%w command: %w", ErrMalformed, err)
 	}
-	if e.Version != version {
+	if e.Version != version && e.Version != versionPacked {
 		return acd.Command{}, fmt.Errorf("%w command: version %d", ErrMalformed, e.Version)
 	}
 	if e.Type >= uint(len(types)) || types[e.Type] == nil {
 		return acd.Command{}, fmt.Errorf("%w command: unknown type %d", ErrMalformed, e.Type)
+	}
+	if e.Version == versionPacked {
+		var err error
+		if e.Body, err = unpack(e.Body); err != nil {
+			return acd.Command{}, fmt.Errorf("%w command of type %d: %w", ErrMalformed, e.Type, err)
+		}
 	}
 	body, err := decodeBody(e.Type, e.Body)
 	if err != nil {

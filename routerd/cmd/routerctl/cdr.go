@@ -18,20 +18,27 @@ import (
 	"trunkline/routerd/routeapi"
 )
 
-const cdrUsage = `usage: routerctl [flags] cdr [cdr flags]
+const cdrHelp = `detail records of calls that are over, as a table or CSV
+Lists them in the order of their arrival, from the file of the router that answers.
+-csv writes what a spreadsheet can read.`
 
-Lists the calls that are over in the order of their arrival, from the file of
-the router that answers. -csv writes what a spreadsheet can read.
-
-cdr flags:
-`
+// cdr is cdrFlags as a command.
+func cdr(fs *flag.FlagSet) func(context.Context, *env, []string) error {
+	do := cdrFlags(fs)
+	return func(ctx context.Context, e *env, words []string) error {
+		c, err := e.client()
+		if err != nil {
+			return err
+		}
+		return do(ctx, c, e.printer(), words)
+	}
+}
 
 // cdrFlags adds the flags of cdr to those of every command and returns what
 // carries it out once they are parsed: it lists or exports call records, page
 // by page.
 func cdrFlags(fs *flag.FlagSet) func(ctx context.Context, c *client, p printer, args []string) error {
 	about := fs.Output()
-	fs.Usage = func() { fmt.Fprint(about, cdrUsage); fs.PrintDefaults() }
 	var o cdrOptions
 	fs.StringVar(&o.from, "from", "", "calls that arrived at or after this `MOMENT`: 2026-03-01, 2026-03-01T09:30, with a zone as in RFC 3339, or a duration ago such as 24h")
 	fs.StringVar(&o.to, "to", "", "calls that arrived before this `MOMENT`")

@@ -65,14 +65,33 @@ func verifyRouter(pool *x509.CertPool) func(tls.ConnectionState) error {
 	}
 }
 
+// apiError is a router's refusal.
+type apiError struct {
+	status int // HTTP
+	text   string
+}
+
+func (e *apiError) Error() string { return e.text }
+
 func (c *client) get(ctx context.Context, path string, v any) error {
 	return c.do(ctx, "GET", path, nil, v)
 }
 
-func (c *client) send(ctx context.Context, method, path string, body []byte) error {
-	return c.do(ctx, method, path, body, nil)
+// text gets a body that is no JSON, and its headers.
+func (c *client) text(ctx context.Context, path string) ([]byte, http.Header, error) {
+	var got raw
+	err := c.do(ctx, "GET", path, nil, &got)
+	return got.body, got.head, err
 }
 
+// raw takes an answer as it is.
+type raw struct {
+	body []byte
+	head http.Header
+}
+
+// do asks the routers in turn until one answers and reads its JSON into v,
+// unless nil.
 func (c *client) do(ctx context.Context, method, path string, body []byte, v any) error {
 	var errs []error
 	for _, host := range c.hosts {
@@ -96,22 +115,31 @@ func (c *client) ask(ctx context.Context, host, method, path string, body []byte
 		return false, err
 	}
 	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
+	if res.StatusCode/100 != 2 {
+		return true, refusal(res)
+	}
+	got, err := io.ReadAll(res.Body)
 	if err != nil {
 		return false, fmt.Errorf("read the answer of %s: %w", host, err)
 	}
-	if res.StatusCode/100 != 2 {
-		var e routeapi.Error
-		if json.Unmarshal(raw, &e) != nil || e.Error == "" {
-			e.Error = res.Status
+	switch v := v.(type) {
+	case nil:
+	case *raw:
+		v.body, v.head = got, res.Header
+	default:
+		if err := json.Unmarshal(got, v); err != nil {
+			return true, fmt.Errorf("answer of %s: %w", host, err)
 		}
-		return true, errors.New(e.Error)
-	}
-	if v == nil {
-		return true, nil
-	}
-	if err := json.Unmarshal(raw, v); err != nil {
-		return true, fmt.Errorf("answer of %s: %w", host, err)
 	}
 	return true, nil
+}
+
+// refusal is what an answer that is not 2xx says.
+func refusal(res *http.Response) error {
+	var e routeapi.Error
+	got, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
+	if err != nil || json.Unmarshal(got, &e) != nil || e.Error == "" {
+		e.Error = res.Status
+	}
+	return &apiError{res.StatusCode, e.Error}
 }

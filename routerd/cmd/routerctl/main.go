@@ -1,71 +1,96 @@
 // Command routerctl shows and changes what the routers hold: it speaks to the
 // HTTPS API of any of them with the operator's certificate. Tables are for
-// people, -json is for programs.
+// people, -json is for programs. Some commands work on files alone and need no
+// router.
+//
+// It exits 0 when done, 1 when not (and says on stderr what to do), and where a
+// command compares, 1 when there is a difference and 2 when it can't tell.
 package main
 
 import (
 	"context"
-	"crypto/md5"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"os/signal"
-	"strconv"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
-
-	"trunkline/routerd/routeapi"
 )
-
-const usage = `usage: routerctl [flags] COMMAND
-
-  status                       each router: leader, applied index, calls
-  calls                        open calls, their owner, place and agent
-  queues                       waiting calls and agents of each queue
-  agents                       status, state and phones of each agent
-  cluster                      routers, media workers, media addresses
-  facts CALL                   the history of one call
-  facts [INDEX]                the history after a log index, 200 rows at most
-  cdr [-csv] [-legs] ...       detail records of calls that are over; cdr -h
-  apply FILE                   replace the routing tree by FILE (YAML)
-  agent-status AGENT STATUS    logged-out, available, on-break, training
-  ha1 USER REALM               read a password from stdin, print its digests
-
-flags:
-`
-
-// pagedCommands are those that read page after page and have flags of their own.
-var pagedCommands = map[string]func(*flag.FlagSet) func(context.Context, *client, printer, []string) error{
-	"cdr": cdrFlags,
-}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "routerctl:", err)
-		}
-		os.Exit(1)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return
 	}
+	if !errors.Is(err, errDifferent) {
+		fmt.Fprintln(os.Stderr, "routerctl:", err)
+	}
+	var t *trouble
+	if errors.As(err, &t) {
+		os.Exit(2)
+	}
+	os.Exit(1)
 }
 
+// errDifferent makes a comparison exit 1; what differs was printed.
+var errDifferent = errors.New("different")
+
+// trouble is why a comparison could not be made.
+type trouble struct{ error }
+
+func (t *trouble) Unwrap() error { return t.error }
+
+// command is one thing routerctl can do.
+type command struct {
+	name string // one word or two
+	args string // as in the usage line
+	help string // the first line is its line in the list
+	// setup declares the command's flags and returns what runs it.
+	setup func(fs *flag.FlagSet) func(ctx context.Context, e *env, args []string) error
+}
+
+// plain is a command without flags of its own.
+func plain(f func(ctx context.Context, e *env, args []string) error) func(*flag.FlagSet) func(context.Context, *env, []string) error {
+	return func(*flag.FlagSet) func(context.Context, *env, []string) error { return f }
+}
+
+// env is what a command works with.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	json           bool
+
+	api, ca, cert, key string
+}
+
+// client speaks to the routers named by the flags.
+func (e *env) client() (*client, error) { return newClient(e.api, e.ca, e.cert, e.key) }
+
+func (e *env) printer() printer { return printer{out: e.stdout, json: e.json} }
+
+// flags declares what every command understands.
+func (e *env) flags(fs *flag.FlagSet) {
+	fs.StringVar(&e.api, "api", e.api, "host:port of the routers' API, comma-separated; the first that answers is asked")
+	fs.StringVar(&e.ca, "ca", e.ca, "certificate file of the private CA")
+	fs.StringVar(&e.cert, "cert", e.cert, "operator's certificate file")
+	fs.StringVar(&e.key, "key", e.key, "operator's key file")
+	fs.BoolVar(&e.json, "json", e.json, "print JSON")
+}
+
+// patience bounds a question to the routers.
+const patience = 15 * time.Second
+
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	e := &env{stdin: stdin, stdout: stdout, stderr: stderr}
 	fs := flag.NewFlagSet("routerctl", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(stderr, usage); fs.PrintDefaults() }
-	api := fs.String("api", "", "host:port of the routers' API, comma-separated; the first that answers is asked")
-	ca := fs.String("ca", "", "certificate file of the private CA")
-	cert := fs.String("cert", "", "operator's certificate file")
-	key := fs.String("key", "", "operator's key file")
-	asJSON := fs.Bool("json", false, "print JSON")
+	fs.Usage = func() { usage(stderr, fs) }
+	e.flags(fs)
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -73,122 +98,93 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fs.Usage()
 		return errors.New("which command?")
 	}
-	name := fs.Arg(0)
-	// Commands with flags of their own may run for as long as there are pages.
-	var paged func(context.Context, *client, printer, []string) error
-	if own, ok := pagedCommands[name]; ok {
-		paged = own(fs)
+	c, rest := find(fs.Args())
+	if c == nil {
+		return fmt.Errorf("%q is not a command: routerctl -h lists them", strings.Join(fs.Args()[:min(2, fs.NArg())], " "))
 	}
-	if err := fs.Parse(fs.Args()[1:]); err != nil { // flags may stand behind the command too
-		return err
-	}
-	rest := fs.Args()
-	if name == "ha1" {
-		return ha1(rest, stdin, stdout)
-	}
-	c, err := newClient(*api, *ca, *cert, *key)
+	sub := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	sub.SetOutput(stderr)
+	do := c.setup(sub)
+	own := flagNames(sub)
+	e.flags(sub)
+	sub.Usage = func() { c.usage(stderr, sub, own) }
+	words, err := parseMixed(sub, rest)
 	if err != nil {
 		return err
 	}
-	p := printer{out: stdout, json: *asJSON}
-	if paged != nil {
-		return paged(ctx, c, p, rest)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	switch name {
-	case "status":
-		return showStatus(ctx, c, p)
-	case "calls":
-		return show(ctx, c, p, routeapi.PathCalls, callTable)
-	case "queues":
-		return show(ctx, c, p, routeapi.PathQueues, queueTable)
-	case "agents":
-		return show(ctx, c, p, routeapi.PathAgents, agentTable)
-	case "cluster":
-		return show(ctx, c, p, routeapi.PathCluster, clusterTable)
-	case "facts":
-		return show(ctx, c, p, factsPath(rest), factTable)
-	case "apply":
-		if len(rest) != 1 {
-			return errors.New("apply: which file?")
-		}
-		tree, err := os.ReadFile(rest[0])
-		if err != nil {
-			return fmt.Errorf("apply: %w", err)
-		}
-		return c.send(ctx, "PUT", routeapi.PathRouting, tree)
-	case "agent-status":
-		if len(rest) != 2 {
-			return errors.New("agent-status: needs an agent and a status")
-		}
-		body, err := json.Marshal(routeapi.AgentStatus{Agent: rest[0], Status: rest[1]})
-		if err != nil {
-			return err
-		}
-		return c.send(ctx, "POST", routeapi.PathAgentStatus, body)
-	}
-	return fmt.Errorf("%q is not a command: routerctl -h lists them", name)
+	return do(ctx, e, words)
 }
 
-// factsPath reads the argument of facts: a log index is a number, a call's id
-// never is.
-func factsPath(args []string) string {
-	if len(args) == 0 {
-		return routeapi.PathFacts
+// find returns the command of the words, the longest name that fits.
+func find(words []string) (*command, []string) {
+	for n := min(2, len(words)); n > 0; n-- {
+		name := strings.Join(words[:n], " ")
+		if i := slices.IndexFunc(commands(), func(c command) bool { return c.name == name }); i >= 0 {
+			return &commands()[i], words[n:]
+		}
 	}
-	if _, err := strconv.ParseUint(args[0], 10, 64); err == nil {
-		return routeapi.PathFacts + "?after=" + args[0]
-	}
-	return routeapi.PathFacts + "?call=" + url.QueryEscape(args[0])
+	return nil, nil
 }
 
-// ha1 prints the digests that routing.yaml stores instead of a password
-// (RFC 7616 section 3.4.2).
-func ha1(args []string, stdin io.Reader, stdout io.Writer) error {
-	if len(args) != 2 {
-		return errors.New("ha1: needs a user and a realm; the password is read from stdin")
+// parseMixed takes flags from wherever they stand and returns the other words.
+// A lone "--" ends the flags.
+func parseMixed(fs *flag.FlagSet, args []string) (words []string, err error) {
+	for {
+		if err := fs.Parse(args); err != nil {
+			return nil, err
+		}
+		consumed := len(args) - fs.NArg()
+		if consumed > 0 && args[consumed-1] == "--" {
+			return append(words, fs.Args()...), nil
+		}
+		if fs.NArg() == 0 {
+			return words, nil
+		}
+		words, args = append(words, fs.Arg(0)), fs.Args()[1:]
 	}
-	raw, err := io.ReadAll(io.LimitReader(stdin, 4096))
-	if err != nil {
-		return fmt.Errorf("ha1: read the password: %w", err)
+}
+
+func flagNames(fs *flag.FlagSet) map[string]bool {
+	names := map[string]bool{}
+	fs.VisitAll(func(f *flag.Flag) { names[f.Name] = true })
+	return names
+}
+
+func usage(w io.Writer, fs *flag.FlagSet) {
+	fmt.Fprintf(w, "usage: routerctl [flags] COMMAND [flags] [arguments]; routerctl COMMAND -h says more\n\n")
+	for _, c := range commands() {
+		first, _, _ := strings.Cut(c.help, "\n")
+		fmt.Fprintf(w, "  %-32s %s\n", strings.TrimSpace(c.name+" "+c.args), first)
 	}
-	password := strings.TrimRight(string(raw), "\r\n")
-	if password == "" {
-		return errors.New("ha1: the password on stdin is empty")
+	fmt.Fprintf(w, "\nflags:\n")
+	fs.PrintDefaults()
+}
+
+// usage explains the command; own are its flags without everybody's.
+func (c *command) usage(w io.Writer, fs *flag.FlagSet, own map[string]bool) {
+	fmt.Fprintf(w, "usage: routerctl %s\n\n%s\n", strings.TrimSpace(c.name+" [flags] "+c.args), c.help)
+	if len(own) > 0 {
+		fmt.Fprintf(w, "\nflags:\n")
+		shown := flag.NewFlagSet("", flag.ContinueOnError)
+		shown.SetOutput(w)
+		fs.VisitAll(func(f *flag.Flag) {
+			if own[f.Name] {
+				shown.Var(f.Value, f.Name, f.Usage)
+				shown.Lookup(f.Name).DefValue = f.DefValue
+			}
+		})
+		shown.PrintDefaults()
 	}
-	a1 := []byte(args[0] + ":" + args[1] + ":" + password)
-	s, m := sha256.Sum256(a1), md5.Sum(a1)
-	fmt.Fprintf(stdout, "ha1_sha256: %s\nha1_md5: %s\n", hex.EncodeToString(s[:]), hex.EncodeToString(m[:]))
+	fmt.Fprintf(w, "\nand -api, -ca, -cert, -key, -json: see routerctl -h\n")
+}
+
+// need checks how many words a command got; what names them.
+func need(words []string, what ...string) error {
+	switch {
+	case len(words) < len(what):
+		return fmt.Errorf("%s is missing", what[len(words)])
+	case len(words) > len(what):
+		return fmt.Errorf("%q is one word too many", words[len(what)])
+	}
 	return nil
-}
-
-// printer writes one answer as JSON or as a table.
-type printer struct {
-	out  io.Writer
-	json bool
-}
-
-func (p printer) asJSON(v any) error {
-	enc := json.NewEncoder(p.out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
-
-func (p printer) table(rows func(w io.Writer)) error {
-	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
-	rows(w)
-	return w.Flush()
-}
-
-// show gets one path and prints it.
-func show[T any](ctx context.Context, c *client, p printer, path string, rows func(io.Writer, T)) error {
-	var v T
-	if err := c.get(ctx, path, &v); err != nil {
-		return err
-	}
-	if p.json {
-		return p.asJSON(v)
-	}
-	return p.table(func(w io.Writer) { rows(w, v) })
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"flag"
 	"strings"
 	"testing"
 )
@@ -28,10 +30,46 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 		}
 	}
 	f("which command?")
+	f("\"frob the\" is not a command", "frob", "the", "cluster")
 	f("not defined: -nonsense", "calls", "-nonsense")
 	f("-ca, -cert and -key", "calls")
+	f("\"extra\" is one word too many", "calls", "extra")
+	f("the realm is missing", "ha1", "ann")
 	f("password on stdin is empty", "ha1", "ann", "trunkline")
 	f("operator's certificate", "-api", "x:1", "-ca", "a", "-cert", "b", "-key", "c", "calls")
+	f("the file is missing", "validate")
+}
+
+// Every command explains itself, and flags may stand anywhere behind it.
+func TestEveryCommandHasHelp(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range commands() {
+		if seen[c.name] {
+			t.Errorf("two commands %q", c.name)
+		}
+		seen[c.name] = true
+		var out strings.Builder
+		err := run(t.Context(), append(strings.Fields(c.name), "-h"), strings.NewReader(""), &out, &out)
+		if !errors.Is(err, flag.ErrHelp) || !strings.Contains(out.String(), "usage: routerctl "+c.name) || !strings.Contains(out.String(), c.help) {
+			t.Errorf("routerctl %s -h: %v\n%s", c.name, err, out.String())
+		}
+	}
+}
+
+func TestFlagsStandAnywhere(t *testing.T) {
+	f := func(want string, args ...string) {
+		t.Helper()
+		fs := flag.NewFlagSet("", flag.ContinueOnError)
+		n := fs.Int("n", 0, "")
+		words, err := parseMixed(fs, args)
+		if got := strings.Join(words, " "); err != nil || got != want || *n != 1 {
+			t.Errorf("%q: %q, n %d, %v", args, got, *n, err)
+		}
+	}
+	f("a b", "-n", "1", "a", "b")
+	f("a b", "a", "-n=1", "b")
+	f("a b", "a", "b", "-n", "1")
+	f("a -n 2", "-n", "1", "a", "--", "-n", "2")
 }
 
 func TestFactsTellsACallFromAnIndex(t *testing.T) {

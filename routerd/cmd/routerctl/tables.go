@@ -2,17 +2,47 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"trunkline/routerd/routeapi"
 )
 
+// printer writes one answer as JSON or as a table.
+type printer struct {
+	out  io.Writer
+	json bool
+}
+
+func (p printer) asJSON(v any) error {
+	enc := json.NewEncoder(p.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func (p printer) table(rows func(w io.Writer)) error {
+	w := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	rows(w)
+	return w.Flush()
+}
+
 // showStatus asks every router, since each speaks for itself alone.
-func showStatus(ctx context.Context, c *client, p printer) error {
+func showStatus(ctx context.Context, e *env, words []string) error {
+	if err := need(words); err != nil {
+		return err
+	}
+	c, err := e.client()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	p := e.printer()
 	var all []routeapi.Status
 	var down []string
 	for _, host := range c.hosts {
@@ -22,6 +52,9 @@ func showStatus(ctx context.Context, c *client, p printer) error {
 			continue
 		}
 		all = append(all, s)
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("no router answers: %s", strings.ReplaceAll(strings.Join(down, "; "), "\t", " "))
 	}
 	if p.json {
 		return p.asJSON(all)

@@ -6,13 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
 
 	"trunkline/routerd/acd"
-	"trunkline/routerd/internal/config"
 	"trunkline/routerd/routeapi"
 )
 
@@ -47,7 +45,7 @@ func (n *Node) apiHandler() http.Handler {
 	operator("GET "+routeapi.PathCluster, func(w http.ResponseWriter, _ *http.Request) { reply(w, n.cluster()) })
 	operator("GET "+routeapi.PathFacts, n.serveFacts)
 	operator("GET "+routeapi.PathCDR, n.serveCDR)
-	operator("PUT "+routeapi.PathRouting, n.serveRouting)
+	n.routeConfig(operator)
 	operator("POST "+routeapi.PathAgentStatus, n.serveAgentStatus)
 	mux.Handle("POST "+routeapi.PathPeerSIP, requireRole(roleRouter, n.servePeer))
 	return mux
@@ -103,20 +101,6 @@ func (n *Node) serveFacts(w http.ResponseWriter, r *http.Request) {
 	reply(w, facts)
 }
 
-func (n *Node) serveRouting(w http.ResponseWriter, r *http.Request) {
-	src, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<20))
-	if err != nil {
-		fail(w, http.StatusRequestEntityTooLarge, err)
-		return
-	}
-	tree, err := config.ParseRouting("routing", src)
-	if err != nil {
-		fail(w, http.StatusUnprocessableEntity, err)
-		return
-	}
-	n.commitFor(w, r, acd.ConfigApplied{Config: tree})
-}
-
 func (n *Node) serveAgentStatus(w http.ResponseWriter, r *http.Request) {
 	var want routeapi.AgentStatus
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&want); err != nil {
@@ -128,16 +112,31 @@ func (n *Node) serveAgentStatus(w http.ResponseWriter, r *http.Request) {
 
 // commitFor proposes on behalf of an API caller and says what came of it.
 func (n *Node) commitFor(w http.ResponseWriter, r *http.Request, body acd.Body) {
-	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
-	defer cancel()
-	res, index, err := n.proposer.propose(ctx, body)
+	res, ok := n.proposeFor(w, r, body)
 	switch {
-	case err != nil:
-		fail(w, http.StatusServiceUnavailable, fmt.Errorf("not committed: %w: do a majority of routers run?", err))
+	case !ok:
 	case !res.Applied && res.Reason != acd.ReasonUnchanged:
 		fail(w, http.StatusConflict, fmt.Errorf("refused: %s", res.Reason))
 	default:
-		n.waitApplied(ctx.Done(), index)
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+// proposeFor proposes on behalf of an API caller and waits until this node has
+// applied it. It answers the caller itself, and returns false, if nothing was
+// committed.
+func (n *Node) proposeFor(w http.ResponseWriter, r *http.Request, body acd.Body) (acd.Result, bool) {
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	res, index, err := n.proposer.propose(ctx, body)
+	if err != nil {
+		if large, ok := tooLarge(err); ok {
+			fail(w, http.StatusRequestEntityTooLarge, large)
+		} else {
+			fail(w, http.StatusServiceUnavailable, fmt.Errorf("not committed: %w: do a majority of routers run?", err))
+		}
+		return res, false
+	}
+	n.waitApplied(ctx.Done(), index)
+	return res, true
 }

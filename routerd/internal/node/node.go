@@ -197,11 +197,11 @@ func (n *Node) begin(ctx context.Context) error {
 	if !n.waitApplied(ctx.Done(), index) {
 		return ctx.Err()
 	}
-	routing, err := config.LoadRouting(n.conf.Routing)
+	routing, err := n.firstRouting()
 	if err != nil {
 		return err
 	}
-	if _, _, err := n.proposer.propose(ctx, acd.ConfigApplied{Config: routing, IfNone: true}); err != nil {
+	if _, _, err := n.proposer.propose(ctx, routing); err != nil {
 		return fmt.Errorf("apply the first routing tree: %w", err)
 	}
 	n.exposeState()

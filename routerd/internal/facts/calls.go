@@ -45,6 +45,14 @@ func (s *Store) Calls(ctx context.Context, want Filter, after Place, limit int, 
 	return s.calls(ctx, want, after, limit, f)
 }
 
+// EachCall is Calls without a limit, for reports that keep no row.
+func (s *Store) EachCall(ctx context.Context, want Filter, f func(*CallRecord) error) error {
+	if s.behind.Load() {
+		return ErrUpgrading
+	}
+	return s.calls(ctx, want, Place{}, math.MaxInt64, f)
+}
+
 func (s *Store) calls(ctx context.Context, want Filter, after Place, limit int, f func(*CallRecord) error) error {
 	if want.To == 0 {
 		want.To = math.MaxInt64
@@ -113,7 +121,7 @@ func (s *Store) Spans(ctx context.Context, agent string, from, to acd.Time, f fu
 	if agent != "" {
 		where, args = "agent = ? AND "+where, []any{to, agent, to}
 	}
-	rows, err = tx.QueryContext(ctx, "SELECT 0, 0, agent, began, ?, status, reason, state, call FROM agent_now WHERE "+where+" ORDER BY agent", args...)
+	rows, err = tx.QueryContext(ctx, "SELECT 0, 0, agent, began, ?, status, reason, state, call, queue FROM agent_now WHERE "+where+" ORDER BY agent", args...)
 	if err != nil {
 		return fmt.Errorf("query agents' present spans: %w", err)
 	}

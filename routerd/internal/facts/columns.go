@@ -19,7 +19,7 @@ var (
 	legTable = table{"leg_cdr", []string{
 		"idx", "n", "call", "leg", "role", "agent", "cause", "code", "started", "answered", "ended", "codec", "suite", "media",
 	}}
-	spanTable = table{"agent_span", []string{"idx", "n", "agent", "began", "ended", "status", "reason", "state", "call"}}
+	spanTable = table{"agent_span", []string{"idx", "n", "agent", "began", "ended", "status", "reason", "state", "call", "queue"}}
 )
 
 // fields returns pointers to the record's fields, to read them from a row or to
@@ -38,7 +38,7 @@ func (r *LegRecord) fields() []any {
 }
 
 func (a *Span) fields() []any {
-	return []any{&a.Index, &a.N, &a.Agent, &a.From, &a.To, &a.Status, &a.Reason, &a.State, &a.Call}
+	return []any{&a.Index, &a.N, &a.Agent, &a.From, &a.To, &a.Status, &a.Reason, &a.State, &a.Call, &a.Queue}
 }
 
 func (t table) list() string { return strings.Join(t.columns, ", ") }

@@ -73,6 +73,9 @@ type Span struct {
 	Reason string // of the status
 	State  string // what the system saw
 	Call   string // the call of the state
+	Queue  string // of the agent's last offer: who the state is for, unless idle
+
+	offered string // queue of the agent's last offer
 }
 
 func between(from, to acd.Time) time.Duration {
@@ -128,6 +131,8 @@ func (d *deriver) of(f acd.Fact) records {
 		return records{leg: d.endedLeg(f)}
 	case acd.FactAgentStatus, acd.FactAgentState, acd.FactAgentDeleted:
 		return records{span: d.endedSpan(f)}
+	case acd.FactOfferMade, acd.FactOfferAccepted:
+		d.offered(f)
 	}
 	return records{}
 }
@@ -171,12 +176,21 @@ func (d *deriver) endedLeg(f acd.Fact) *LegRecord {
 	}
 }
 
+// offered notes for which queue the agent works next.
+func (d *deriver) offered(f acd.Fact) {
+	if s, ok := d.present(string(f.Agent)); ok && s.offered != string(f.Queue) {
+		s.offered = string(f.Queue)
+		d.changed[s.Agent] = &s
+	}
+}
+
 // endedSpan closes the agent's present span and begins the next. Of an agent
 // whose first fact this is, what was before is not known and not recorded.
 func (d *deriver) endedSpan(f acd.Fact) *Span {
 	agent := string(f.Agent)
 	was, known := d.present(agent)
-	next := Span{Agent: agent, From: f.At, Status: was.Status, Reason: was.Reason, State: was.State, Call: was.Call}
+	next := was
+	next.Agent, next.From = agent, f.At
 	switch f.Kind {
 	case acd.FactAgentStatus:
 		next.Status, next.Reason = f.Attr("status"), f.Attr("reason")
@@ -184,7 +198,10 @@ func (d *deriver) endedSpan(f acd.Fact) *Span {
 			next.State = string(acd.Idle)
 		}
 	case acd.FactAgentState:
-		next.State, next.Call = f.Attr("state"), string(f.Call)
+		next.State, next.Call, next.Queue = f.Attr("state"), string(f.Call), was.offered
+		if next.State == string(acd.Idle) {
+			next.Queue = ""
+		}
 	}
 	d.changed[agent] = &next
 	if f.Kind == acd.FactAgentDeleted {

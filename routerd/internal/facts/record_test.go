@@ -140,7 +140,8 @@ func TestSpansFollowOneAnother(t *testing.T) {
 	state := func(index uint64, n uint32, state string, call acd.CallID) acd.Fact {
 		return acd.Fact{Index: index, N: n, At: acd.Time(index * 10), Kind: acd.FactAgentState, Agent: "ann", Call: call, Attrs: attrs("state", state)}
 	}
-	add(t, s, status(1, "available", ""), state(2, 0, "reserved", "c1"), state(3, 0, "ringing", "c1"))
+	offer := acd.Fact{Index: 2, At: 20, Kind: acd.FactOfferMade, Agent: "ann", Call: "c1", Queue: "sales"}
+	add(t, s, status(1, "available", ""), offer, state(2, 1, "reserved", "c1"), state(3, 0, "ringing", "c1"))
 	// Another life goes on with the present span.
 	path := ""
 	if err := s.db.QueryRow("SELECT file FROM pragma_database_list").Scan(&path); err != nil {
@@ -156,9 +157,9 @@ func TestSpansFollowOneAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Span{
-		{Index: 2, Agent: "ann", From: 10, To: 20, Status: "available", State: "idle"},
-		{Index: 3, Agent: "ann", From: 20, To: 30, Status: "available", State: "reserved", Call: "c1"},
-		{Index: 5, Agent: "ann", From: 30, To: 50, Status: "available", State: "ringing", Call: "c1"},
+		{Index: 2, N: 1, Agent: "ann", From: 10, To: 20, Status: "available", State: "idle"},
+		{Index: 3, Agent: "ann", From: 20, To: 30, Status: "available", State: "reserved", Call: "c1", Queue: "sales"},
+		{Index: 5, Agent: "ann", From: 30, To: 50, Status: "available", State: "ringing", Call: "c1", Queue: "sales"},
 		{Index: 7, Agent: "ann", From: 50, To: 70, Status: "on-break", Reason: "rona", State: "idle"},
 		{Agent: "ann", From: 70, To: 100, Status: "available", State: "idle"},
 	}

@@ -103,18 +103,21 @@ CREATE TABLE agent_span (
 	reason TEXT NOT NULL,
 	state  TEXT NOT NULL,
 	call   TEXT NOT NULL,
+	queue  TEXT NOT NULL,
 	PRIMARY KEY (idx, n)
 ) WITHOUT ROWID;
 CREATE INDEX agent_span_ended ON agent_span (ended);
 CREATE INDEX agent_span_agent ON agent_span (agent, ended);
 
 CREATE TABLE agent_now (
-	agent  TEXT PRIMARY KEY,
-	began  INTEGER NOT NULL,
-	status TEXT NOT NULL,
-	reason TEXT NOT NULL,
-	state  TEXT NOT NULL,
-	call   TEXT NOT NULL
+	agent   TEXT PRIMARY KEY,
+	began   INTEGER NOT NULL,
+	status  TEXT NOT NULL,
+	reason  TEXT NOT NULL,
+	state   TEXT NOT NULL,
+	call    TEXT NOT NULL,
+	queue   TEXT NOT NULL,
+	offered TEXT NOT NULL -- queue of the last offer
 ) WITHOUT ROWID;
 
 CREATE TABLE progress (
@@ -181,7 +184,7 @@ func addRecords(tx *sql.Tx) error {
 }
 
 func (s *Store) loadSpans(tx *sql.Tx) error {
-	rows, err := tx.Query("SELECT agent, began, status, reason, state, call FROM agent_now")
+	rows, err := tx.Query("SELECT agent, began, status, reason, state, call, queue, offered FROM agent_now")
 	if err != nil {
 		return fmt.Errorf("read agents' states: %w", err)
 	}
@@ -189,7 +192,7 @@ func (s *Store) loadSpans(tx *sql.Tx) error {
 	s.spans = spans{}
 	for rows.Next() {
 		var a Span
-		if err := rows.Scan(&a.Agent, &a.From, &a.Status, &a.Reason, &a.State, &a.Call); err != nil {
+		if err := rows.Scan(&a.Agent, &a.From, &a.Status, &a.Reason, &a.State, &a.Call, &a.Queue, &a.offered); err != nil {
 			return fmt.Errorf("read agents' states: %w", err)
 		}
 		s.spans[a.Agent] = a
@@ -311,8 +314,8 @@ func (w *writer) open(ctx context.Context, changed map[string]*Span) error {
 		if a == nil {
 			_, err = w.tx.ExecContext(ctx, "DELETE FROM agent_now WHERE agent = ?", agent)
 		} else {
-			_, err = w.tx.ExecContext(ctx, "INSERT OR REPLACE INTO agent_now (agent, began, status, reason, state, call) VALUES (?, ?, ?, ?, ?, ?)",
-				agent, int64(a.From), a.Status, a.Reason, a.State, a.Call)
+			_, err = w.tx.ExecContext(ctx, "INSERT OR REPLACE INTO agent_now (agent, began, status, reason, state, call, queue, offered) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+				agent, int64(a.From), a.Status, a.Reason, a.State, a.Call, a.Queue, a.offered)
 		}
 		if err != nil {
 			return err

@@ -47,7 +47,8 @@ func (m *Machine) nodeDied(b NodeDied) Result {
 	if !m.lives(b.Owner) {
 		return m.noop(ReasonStaleLife)
 	}
-	m.node(b.Node).Alive = false
+	n := m.node(b.Node)
+	n.Alive, n.Died = false, m.now
 	m.fact(Fact{Kind: FactNodeDied, Node: b.Node}).uint("incarnation", b.Incarnation)
 	m.spread(m.liveNodes(), CauseNodeDied)
 	return Result{Applied: true}

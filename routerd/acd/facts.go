@@ -3,7 +3,6 @@ package acd
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 )
@@ -127,6 +126,7 @@ type chunk struct {
 // factLog is the retained tail of the history.
 type factLog struct {
 	first  uint64   // how many facts were dropped; a multiple of factChunk
+	gone   uint64   // log index of the last of those
 	chunks []*chunk // all but the last are full
 	sum    uint64   // chained over every fact since the beginning
 	w      factWriter
@@ -153,28 +153,30 @@ func (m *Machine) fact(f Fact) *factWriter {
 	l.close()
 	if n := len(l.chunks); n == 0 || l.chunks[n-1].n == factChunk {
 		l.chunks = append(l.chunks, &chunk{first: m.index, buf: make([]byte, 0, chunkBytes)})
-		if len(l.chunks) > maxFactChunks {
-			l.chunks = slices.Clone(l.chunks[1:])
-			l.first += factChunk
-		}
+		l.drop(max(0, len(l.chunks)-maxFactChunks))
 	}
 	w := &l.w
 	w.c = l.chunks[len(l.chunks)-1]
 	w.start, w.open = len(w.c.buf), true
-	b := append(w.c.buf, 0, 0, 0, 0)
-	b = binary.LittleEndian.AppendUint64(b, m.index)
-	b = binary.LittleEndian.AppendUint32(b, m.factN)
-	b = binary.LittleEndian.AppendUint64(b, uint64(m.now))
+	w.c.buf = appendHead(w.c.buf, m.index, m.factN, m.now, f)
+	w.c.n++
+	w.c.last = m.index
+	m.factN++
+	return w
+}
+
+// appendHead writes a fact up to its attributes, with room for the length.
+func appendHead(b []byte, index uint64, n uint32, at Time, f Fact) []byte {
+	b = append(b, 0, 0, 0, 0)
+	b = binary.LittleEndian.AppendUint64(b, index)
+	b = binary.LittleEndian.AppendUint32(b, n)
+	b = binary.LittleEndian.AppendUint64(b, uint64(at))
 	b = appendText(b, f.Kind)
 	b = appendText(b, string(f.Call))
 	b = appendText(b, string(f.Leg))
 	b = appendText(b, string(f.Agent))
 	b = appendText(b, string(f.Queue))
-	w.c.buf = appendText(b, string(f.Node))
-	w.c.n++
-	w.c.last = m.index
-	m.factN++
-	return w
+	return appendText(b, string(f.Node))
 }
 
 // close ends the open fact and adds it to the running sum.
@@ -352,13 +354,8 @@ func (m *Machine) FactsAfter(index uint64, limit int) []Fact {
 }
 
 // FactsFrom returns the lowest index that FactsAfter can be asked for without
-// missing facts: those of it and below may be dropped.
-func (m *Machine) FactsFrom() uint64 {
-	if m.facts.first == 0 || len(m.facts.chunks) == 0 {
-		return 0
-	}
-	return m.facts.chunks[0].first
-}
+// missing facts: those of it and below were dropped.
+func (m *Machine) FactsFrom() uint64 { return m.facts.gone }
 
 func itoa(n int) string { return strconv.Itoa(n) }
 

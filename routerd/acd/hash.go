@@ -16,7 +16,7 @@ func (m *Machine) Hash() [32]byte { return m.Snapshot().Hash() }
 func (s *State) Hash() [32]byte {
 	s.Sort()
 	d := digest{sum: sha256.New(), buf: make([]byte, 0, 8192)}
-	d.num(s.Index, uint64(s.Now), s.Tickets, s.FactsFirst, s.FactsSum)
+	d.num(s.Index, uint64(s.Now), s.Tickets, s.FactsFirst, s.FactsGone, s.FactsSum)
 	d.flag(s.Configured)
 	s.Config.digest(&d)
 	d.list(len(s.Nodes), func(i int) { s.Nodes[i].digest(&d) })
@@ -200,7 +200,7 @@ func (o Owner) digest(d *digest) { d.text(string(o.Node)); d.num(o.Incarnation) 
 
 func (n *Node) digest(d *digest) {
 	d.text(string(n.ID), n.SIP, n.Peer)
-	d.num(n.Incarnation)
+	d.num(n.Incarnation, uint64(n.Died))
 	d.flag(n.Alive)
 }
 

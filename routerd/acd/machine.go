@@ -120,7 +120,11 @@ func (m *Machine) apply(body Body) Result {
 		return m.workerStarted(b)
 	case WorkerDied:
 		return m.workerDied(b)
-	case TaskCreated, TaskCancelled, WrapUpSet, DialogsAudited, HashReported, Activated, FactsConfirmed, SinkConfirmed:
+	case FactsConfirmed:
+		return m.factsConfirmed(b)
+	case SinkConfirmed:
+		return m.sinkConfirmed(b)
+	case TaskCreated, TaskCancelled, WrapUpSet, DialogsAudited, HashReported, Activated:
 		return m.noop(ReasonUnexpected)
 	}
 	panic(fmt.Sprintf("acd: index %d: unknown command %T", m.index, body))

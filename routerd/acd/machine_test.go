@@ -144,8 +144,8 @@ func TestFactsAreBounded(t *testing.T) {
 	if got, want := len(facts), maxFactChunks*factChunk; got != want {
 		t.Fatalf("%d facts, want %d", got, want)
 	}
-	if m.FactsFrom() != facts[0].Index || facts[0].Index != factChunk+1 {
-		t.Errorf("facts from %d, the first is of %d", m.FactsFrom(), facts[0].Index)
+	if m.FactsFrom() != factChunk || facts[0].Index != factChunk+1 {
+		t.Errorf("facts after %d are whole, the first is of %d", m.FactsFrom(), facts[0].Index)
 	}
 	if got := m.FactsAfter(total-3, 2); len(got) != 2 || got[0].Index != total-2 {
 		t.Errorf("after the third last: %+v", got)

@@ -18,6 +18,8 @@ const (
 	ReasonTrunkFull     = "trunk-full"    // the trunk's channels are in use
 	ReasonChannelsFull  = "channels-full" // all channels of the centre are in use
 	ReasonNoMedia       = "no-media"      // no live worker hosts a media address
+	ReasonUnknownNode   = "unknown-node"  // no router of that name ever started
+	ReasonUnknownSink   = "unknown-sink"  // no name, or more external sinks than there can be
 	ReasonUnknownAgent  = "unknown-agent"
 	ReasonBadStatus     = "bad-status"   // not a status
 	ReasonBadContact    = "bad-contact"  // an empty contact that is not a removal of all

@@ -24,7 +24,7 @@ func (m *Machine) Snapshot() *State {
 		Sessions:   make([]Session, 0, len(m.sessions)),
 		Timers:     make([]Timer, 0, m.timers.heap.len()),
 		NoOps:      m.NoOps(),
-		FactsFirst: m.facts.first, FactsSum: m.facts.sum,
+		FactsFirst: m.facts.first, FactsGone: m.facts.gone, FactsSum: m.facts.sum,
 		Version: m.version, Configs: slices.Clone(m.configs), Retired: slices.Clone(m.retired),
 		Tasks:     make([]Task, 0, len(m.tasks)),
 		Confirmed: slices.Clone(m.confirmed), Sinks: slices.Clone(m.sinks), Hashes: slices.Clone(m.hashes),
@@ -138,7 +138,7 @@ func Restore(s *State) (*Machine, error) {
 }
 
 func (m *Machine) restoreFacts(s *State) error {
-	m.facts = factLog{first: s.FactsFirst, sum: s.FactsSum}
+	m.facts = factLog{first: s.FactsFirst, gone: s.FactsGone, sum: s.FactsSum}
 	for i, data := range s.Facts {
 		c, err := readChunk(data)
 		if err != nil {

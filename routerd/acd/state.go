@@ -29,6 +29,7 @@ type State struct {
 	Confirmed []Confirmation  `cbor:"20,keyasint"` // of facts, by router
 	Sinks     []Confirmation  `cbor:"21,keyasint"` // of facts, by external sink
 	Hashes    []HashReport    `cbor:"22,keyasint"` // that wait for the other routers'
+	FactsGone uint64          `cbor:"23,keyasint"` // log index of the last fact dropped before Facts
 
 	// The two parts that grow; acdwire writes them one by one. Both are shared
 	// with the machine and never change: it copies a call before it changes one.
@@ -90,6 +91,7 @@ type Node struct {
 	Alive       bool   `cbor:"3,keyasint"`
 	SIP         string `cbor:"4,keyasint"`
 	Peer        string `cbor:"5,keyasint"`
+	Died        Time   `cbor:"6,keyasint,omitempty"` // when its latest life ended; 0: it lives
 }
 
 // Worker is a mediad, dead or alive.

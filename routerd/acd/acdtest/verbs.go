@@ -34,6 +34,9 @@ var verbs = map[string]func(*script, *args) ([]string, error){
 	"call":         (*script).call,
 	"show":         (*script).show,
 	"facts":        (*script).facts,
+	"confirm":      (*script).confirm,
+	"restless":     (*script).restless,
+	"retained":     (*script).retained,
 }
 
 // config: agents=a,b [auto=no] and any setting of queue sales and trunk sbc-a.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"trunkline/routerd/acd"
 )
@@ -71,36 +70,4 @@ func decodeAttrs(s string) ([]acd.Attr, error) {
 		return nil, errors.New("something follows the attributes")
 	}
 	return attrs, nil
-}
-
-// clean makes the texts of a fact fit for a database: what came in over SIP may
-// hold bytes that are no UTF-8, and no database takes NUL.
-func clean(f acd.Fact) acd.Fact {
-	f.Kind = cleanText(f.Kind)
-	f.Call = acd.CallID(cleanText(string(f.Call)))
-	f.Leg = acd.LegID(cleanText(string(f.Leg)))
-	f.Agent = acd.AgentID(cleanText(string(f.Agent)))
-	f.Queue = acd.QueueID(cleanText(string(f.Queue)))
-	f.Node = acd.NodeID(cleanText(string(f.Node)))
-	for i, a := range f.Attrs {
-		c := acd.Attr{Key: cleanText(a.Key), Value: cleanText(a.Value)}
-		if c == a {
-			continue
-		}
-		// The machine's own copy must stay as it is.
-		attrs := append([]acd.Attr(nil), f.Attrs[:i]...)
-		for _, a := range f.Attrs[i:] {
-			attrs = append(attrs, acd.Attr{Key: cleanText(a.Key), Value: cleanText(a.Value)})
-		}
-		f.Attrs = attrs
-		break
-	}
-	return f
-}
-
-func cleanText(s string) string {
-	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
-		return s
-	}
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }

@@ -6,9 +6,11 @@
 // # What a file promises
 //
 // A file holds all facts of the log indexes above Floor up to Cursor: it takes
-// a batch only if it begins where the file ends, so it never has a hole. Each
-// fact and the records derived from it are committed in one transaction, so the
-// two can't disagree. Rows leave in the order in which they came, by Expire.
+// a batch only if it begins where the file ends, so it never has a hole. It
+// chains a sum over them as the machine does: a file that comes to the
+// machine's sum has the machine's history. Each fact and the records derived
+// from it are committed in one transaction, so the two can't disagree. Rows
+// leave in the order in which they came, by Expire.
 //
 // It computes nothing: percentages and reports are made from the rows by
 // whoever reads them (package totals).
@@ -39,14 +41,21 @@ var (
 	malformed = metrics.NewCounter("routerd_facts_malformed_total")
 )
 
-// ErrGap means that a batch does not begin where the file ends: facts in
-// between would be missing for ever.
-var ErrGap = errors.New("facts before the batch are missing")
+var (
+	// ErrGap means that a batch does not begin where the file ends: facts in
+	// between would be missing for ever.
+	ErrGap = errors.New("facts before the batch are missing")
+	// ErrDiverged means that the file and the batch come to another sum than
+	// whoever gave the batch: one of the two is not the cluster's history.
+	ErrDiverged = errors.New("the facts come to another sum: this file, or where the batch is from, is damaged")
+)
 
 // Bounds of one read and one write.
 const (
 	maxRows  = 10_000 // rows of a query that names no limit
 	maxConns = 8      // each has a page cache of 2 MB
+
+	checkpointFacts = 1000 // how many facts lie between two checkpoints at least
 )
 
 // Batch is what a log's indexes above After, up to and with Upto, brought: all
@@ -54,13 +63,20 @@ const (
 type Batch struct {
 	After, Upto uint64
 	Facts       []acd.Fact
+	// Sum, unless nil, is what the history up to Upto comes to where the batch
+	// is from. Adopt takes it for the file's own without comparing.
+	Sum   *uint64
+	Adopt bool
 }
 
 // Store is this node's history. It may be used by several goroutines.
 type Store struct {
-	db     *sql.DB
-	write  sync.Mutex // one transaction at a time; guards spans
-	spans  spans
+	db    *sql.DB
+	write sync.Mutex // one transaction at a time; guards what follows
+	spans spans
+	sum   *uint64 // chained over all facts up to the cursor; nil: not known
+	since int     // facts since the last checkpoint
+
 	cursor atomic.Uint64 // see Cursor
 	floor  atomic.Uint64 // see Floor
 	behind atomic.Bool   // records of older facts are still to be derived, see Upgrade
@@ -104,7 +120,8 @@ func (s *Store) Floor() uint64 { return s.floor.Load() }
 
 // Append stores a batch and the records derived from it in one transaction.
 // Facts that are there already stay as they are. It returns ErrGap if the batch
-// begins above the file's end.
+// begins above the file's end and ErrDiverged if the sums differ, and stores
+// nothing then.
 func (s *Store) Append(ctx context.Context, b Batch) error {
 	defer took.UpdateDuration(time.Now())
 	s.write.Lock()
@@ -120,16 +137,45 @@ func (s *Store) Append(ctx context.Context, b Batch) error {
 	for len(fresh) > 0 && fresh[0].Index <= cursor {
 		fresh = fresh[1:]
 	}
-	if len(fresh) == 0 {
+	sum, err := s.chain(fresh, b)
+	if err != nil {
+		return err
+	}
+	if len(fresh) == 0 && equal(sum, s.sum) {
 		// That there was nothing is not worth a write: after a restart it is
 		// found out again.
 		s.cursor.Store(max(cursor, b.Upto))
 		return nil
 	}
-	return s.appendFresh(ctx, fresh, b.Upto)
+	from := s.sum
+	if b.Adopt {
+		from = nil // what the file came to was wrong
+	}
+	return s.appendFresh(ctx, fresh, max(cursor, b.Upto), from, sum)
 }
 
-func (s *Store) appendFresh(ctx context.Context, fresh []acd.Fact, upto uint64) error {
+// chain returns what the file comes to with the fresh facts of a batch.
+func (s *Store) chain(fresh []acd.Fact, b Batch) (*uint64, error) {
+	if b.Upto < s.cursor.Load() {
+		return s.sum, nil // the batch's sum is of the past
+	}
+	if b.Adopt || s.sum == nil {
+		return b.Sum, nil
+	}
+	sum := *s.sum
+	for _, f := range fresh {
+		sum = f.Chain(sum)
+	}
+	if b.Sum != nil && *b.Sum != sum {
+		return nil, fmt.Errorf("append facts after %d up to %d: sum %x, want %x: %w", b.After, b.Upto, sum, *b.Sum, ErrDiverged)
+	}
+	return &sum, nil
+}
+
+func equal(a, b *uint64) bool { return a == b || a != nil && b != nil && *a == *b }
+
+// appendFresh stores facts that chain from one sum, if it is known, to another.
+func (s *Store) appendFresh(ctx context.Context, fresh []acd.Fact, upto uint64, chained, sum *uint64) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("append facts: %w", err)
@@ -139,27 +185,38 @@ func (s *Store) appendFresh(ctx context.Context, fresh []acd.Fact, upto uint64) 
 	if err != nil {
 		return fmt.Errorf("append facts: %w", err)
 	}
-	d := s.spans.derive()
-	for i := range fresh {
-		f := clean(fresh[i])
+	d, since := s.spans.derive(), s.since
+	for i, raw := range fresh {
+		f := texts(raw, fit)
 		if err := w.fact(ctx, f); err != nil {
 			return fmt.Errorf("append fact %d.%d: %w", f.Index, f.N, err)
 		}
 		if err := w.records(ctx, d.of(f)); err != nil {
 			return fmt.Errorf("append the records of fact %d.%d: %w", f.Index, f.N, err)
 		}
-		upto = max(upto, f.Index)
+		if chained != nil {
+			next := raw.Chain(*chained)
+			chained = &next
+		}
+		since++
+		if whole := i == len(fresh)-1 || fresh[i+1].Index != f.Index; whole && since >= checkpointFacts && chained != nil {
+			since = 0
+			if err := w.checkpoint(ctx, f.Index, *chained); err != nil {
+				return fmt.Errorf("append checkpoint %d: %w", f.Index, err)
+			}
+		}
 	}
 	if err := w.open(ctx, d.changed); err != nil {
 		return fmt.Errorf("append agents' states: %w", err)
 	}
-	if _, err := tx.ExecContext(ctx, "UPDATE progress SET cursor = ?, derived = ?", int64(upto), int64(upto)); err != nil {
+	if _, err := tx.ExecContext(ctx, "UPDATE progress SET cursor = ?, derived = ?, sum = ?", int64(upto), int64(upto), stored(sum)); err != nil {
 		return fmt.Errorf("append facts: %w", err)
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("append facts up to %d: %w", upto, err)
 	}
 	d.keep()
+	s.sum, s.since = sum, since
 	s.cursor.Store(upto)
 	appended.Add(len(fresh))
 	malformed.Add(d.malformed)
@@ -184,11 +241,14 @@ func (s *Store) Query(ctx context.Context, call string, after uint64, limit int)
 // otherwise like Query.
 func (s *Store) After(ctx context.Context, after uint64, limit int) ([]acd.Fact, error) {
 	var list []acd.Fact
-	err := s.read(ctx, "idx > ?", []any{int64(min(after, math.MaxInt64))}, limit, func(f acd.Fact) { list = append(list, f) })
+	err := s.read(ctx, "idx > ?", []any{int64(min(after, math.MaxInt64))}, limit, func(f acd.Fact) { list = append(list, texts(f, plain)) })
 	return list, err
 }
 
-const factColumns = "idx, n, at, kind, call, leg, agent, queue, node, attrs"
+var (
+	factTable   = table{"fact", []string{"idx", "n", "at", "kind", "call", "leg", "agent", "queue", "node", "attrs"}}
+	factColumns = factTable.list()
+)
 
 // read gives f the facts that match where, at most limit and the rest of the
 // last one's index.
@@ -229,6 +289,22 @@ func scanFact(rows *sql.Rows) (acd.Fact, error) {
 		return f, fmt.Errorf("read fact %d.%d: %w", f.Index, f.N, err)
 	}
 	return f, nil
+}
+
+// stored is a sum as SQLite holds it: with a sign, or NULL.
+func stored(sum *uint64) sql.NullInt64 {
+	if sum == nil {
+		return sql.NullInt64{}
+	}
+	return sql.NullInt64{Int64: int64(*sum), Valid: true}
+}
+
+func restored(v sql.NullInt64) *uint64 {
+	if !v.Valid {
+		return nil
+	}
+	sum := uint64(v.Int64)
+	return &sum
 }
 
 // View is a fact as the API shows it.

@@ -124,11 +124,15 @@ CREATE TABLE progress (
 	one     INTEGER PRIMARY KEY CHECK (one = 1),
 	cursor  INTEGER NOT NULL, -- the facts up to this index are here
 	derived INTEGER NOT NULL, -- and their records up to this one
-	floor   INTEGER NOT NULL  -- those up to this one are not here any more
-);`
+	sum     INTEGER,          -- chained over all facts up to the cursor; NULL: not known
+	floor   INTEGER NOT NULL, -- those up to this one are not here any more
+	floor_sum INTEGER         -- likewise, up to the floor
+);
 
-	insertFact = `INSERT INTO fact (idx, n, at, kind, call, leg, agent, queue, node, attrs)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (idx, n) DO NOTHING`
+CREATE TABLE checkpoint (
+	idx INTEGER PRIMARY KEY,
+	sum INTEGER NOT NULL -- chained over all facts up to idx
+);`
 )
 
 // prepare makes the tables and reads how far the file is.
@@ -147,22 +151,28 @@ func (s *Store) prepare() error {
 		if _, err := tx.Exec(schemaFacts); err != nil {
 			return fmt.Errorf("create the schema: %w", err)
 		}
-		fallthrough
+		if err := addRecords(tx, stored(new(uint64))); err != nil {
+			return fmt.Errorf("create the schema: %w", err)
+		}
 	case 1:
-		if err := addRecords(tx); err != nil {
-			return fmt.Errorf("upgrade the schema from version %d: %w", version, err)
+		// Its attributes are in another order than the machine's, so that its
+		// facts do not chain.
+		if err := addRecords(tx, stored(nil)); err != nil {
+			return fmt.Errorf("upgrade the schema from version 1: %w", err)
 		}
 	case schemaVersion:
 	default:
 		return fmt.Errorf("schema version %d was written by a newer program, this one knows %d", version, schemaVersion)
 	}
 	var cursor, derived, floor int64
-	if err := tx.QueryRow("SELECT cursor, derived, floor FROM progress").Scan(&cursor, &derived, &floor); err != nil {
+	var sum sql.NullInt64
+	if err := tx.QueryRow("SELECT cursor, derived, floor, sum FROM progress").Scan(&cursor, &derived, &floor, &sum); err != nil {
 		return fmt.Errorf("read how far the file is: %w", err)
 	}
 	if err := s.loadSpans(tx); err != nil {
 		return err
 	}
+	s.sum = restored(sum)
 	s.cursor.Store(uint64(cursor))
 	s.floor.Store(uint64(floor))
 	s.behind.Store(derived < cursor)
@@ -172,11 +182,11 @@ func (s *Store) prepare() error {
 // addRecords makes a file of version 1 one of version 2 whose records are
 // still to be derived. A batch of version 1 held the facts of an index whole,
 // so its newest row is where it ends.
-func addRecords(tx *sql.Tx) error {
+func addRecords(tx *sql.Tx, sum sql.NullInt64) error {
 	if _, err := tx.Exec(schemaRecords); err != nil {
 		return err
 	}
-	if _, err := tx.Exec("INSERT INTO progress SELECT 1, coalesce(max(idx), 0), 0, 0 FROM fact"); err != nil {
+	if _, err := tx.Exec("INSERT INTO progress SELECT 1, coalesce(max(idx), 0), 0, ?, 0, ? FROM fact", sum, sum); err != nil {
 		return err
 	}
 	_, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", schemaVersion))
@@ -222,7 +232,8 @@ func (s *Store) upgradeStep(ctx context.Context) error {
 	if err := s.db.QueryRowContext(ctx, "SELECT derived FROM progress").Scan(&derived); err != nil {
 		return err
 	}
-	list, err := s.After(ctx, uint64(derived), upgradeStep)
+	var list []acd.Fact
+	err := s.read(ctx, "idx > ?", []any{derived}, upgradeStep, func(f acd.Fact) { list = append(list, f) })
 	if err != nil {
 		return err
 	}
@@ -270,7 +281,7 @@ func prepareWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
 	for _, p := range []struct {
 		stmt **sql.Stmt
 		text string
-	}{{&w.facts, insertFact}, {&w.calls, callTable.insert()}, {&w.legs, legTable.insert()}, {&w.spans, spanTable.insert()}} {
+	}{{&w.facts, factTable.insert()}, {&w.calls, callTable.insert()}, {&w.legs, legTable.insert()}, {&w.spans, spanTable.insert()}} {
 		var err error
 		if *p.stmt, err = tx.PrepareContext(ctx, p.text); err != nil {
 			return nil, err
@@ -305,6 +316,11 @@ func (w *writer) records(ctx context.Context, r records) error {
 		}
 	}
 	return nil
+}
+
+func (w *writer) checkpoint(ctx context.Context, index, sum uint64) error {
+	_, err := w.tx.ExecContext(ctx, "INSERT OR REPLACE INTO checkpoint (idx, sum) VALUES (?, ?)", int64(index), int64(sum))
+	return err
 }
 
 // open stores the agents' present spans that the batch changed.

@@ -1,0 +1,262 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"trunkline/routerd/acd"
+	"trunkline/routerd/internal/sip"
+)
+
+// actor is node.actor: one call of this router, its legs, and what it does one
+// after the other.
+type actor struct {
+	n    *router
+	call acd.CallID
+	t    *task
+	box  []any
+	wake func() // set while it waits for mail
+
+	epoch               uint64
+	legs                map[acd.LegID]*sip.Leg
+	done                map[acd.EffectID]bool
+	rings               map[acd.LegID]ring
+	cancelled, unusable map[acd.LegID]bool
+	released, stale     bool
+}
+
+type arrival struct {
+	msg  sip.Message
+	flow sip.Flow
+}
+
+type newCall struct {
+	invite *sip.Request
+	flow   sip.Flow
+}
+
+type undelivered struct {
+	leg    acd.LegID
+	packet sip.Packet
+}
+
+// post is node.post.
+func (r *router) post(call acd.CallID, msg any) {
+	a := r.actors[call]
+	if a == nil {
+		a = &actor{n: r, call: call}
+		r.actors[call] = a
+		a.t = r.spawn(a.run)
+	}
+	a.put(msg)
+}
+
+func (a *actor) put(msg any) {
+	a.box = append(a.box, msg)
+	if a.wake != nil {
+		a.wake()
+	}
+}
+
+func (a *actor) run(t *task) {
+	a.t = t
+	a.takeUp()
+	for t.alive() {
+		for len(a.box) > 0 && t.alive() {
+			msg := a.box[0]
+			a.box = a.box[1:]
+			a.handle(msg)
+		}
+		if !t.alive() {
+			return
+		}
+		if a.over() && len(a.box) == 0 {
+			delete(a.n.actors, a.call)
+			return
+		}
+		if len(a.box) > 0 {
+			continue
+		}
+		woken, alive := t.wait(max(a.untilDeadline(), 1), func(wake func()) { a.wake = wake })
+		a.wake = nil
+		if alive && !woken {
+			a.tickLegs()
+		}
+	}
+}
+
+func (a *actor) takeUp() {
+	a.epoch, a.stale = 0, false
+	a.legs, a.rings = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}
+	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]bool{}
+	c, ok := a.n.machine.Call(a.call)
+	if !ok || c.Owner != a.n.owner() {
+		return
+	}
+	a.epoch = c.Epoch
+	for _, l := range c.Legs {
+		if len(l.Record) == 0 || l.State == acd.LegOver {
+			continue
+		}
+		leg := new(sip.Leg)
+		if err := leg.UnmarshalBinary(l.Record); err != nil {
+			a.n.w.fail(PromiseTerminal, "call %s: record of leg %s: %v", a.call, l.ID, err)
+		}
+		a.legs[l.ID] = leg
+		a.act(l.ID, leg.Resume(a.n.machineTime(), a.n.local(a.call, leg.LocalTag())))
+		if !a.t.alive() {
+			return
+		}
+	}
+}
+
+func (a *actor) handle(msg any) {
+	if e, ok := msg.(acd.Effect); ok && e.Epoch > a.epoch {
+		a.takeUp()
+	}
+	if a.stale || !a.t.alive() {
+		return
+	}
+	switch m := msg.(type) {
+	case arrival:
+		a.receive(m)
+	case acd.Effect:
+		a.order(m)
+	case newCall:
+		a.arrive(m)
+	case undelivered:
+		if leg := a.legs[m.leg]; leg != nil {
+			a.act(m.leg, leg.SendFailed(a.n.machineTime(), m.packet))
+		}
+	}
+}
+
+// legIDs are the legs in order.
+func (a *actor) legIDs() []acd.LegID {
+	ids := make([]acd.LegID, 0, len(a.legs))
+	for id := range a.legs { // any order: sorted below
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(x, y acd.LegID) int {
+		if len(x) != len(y) {
+			return len(x) - len(y)
+		}
+		return slices.Compare([]byte(x), []byte(y))
+	})
+	return ids
+}
+
+func (a *actor) receive(m arrival) {
+	for _, id := range a.legIDs() {
+		leg := a.legs[id]
+		if leg.CallID() != m.msg.CallID() {
+			continue
+		}
+		switch msg := m.msg.(type) {
+		case *sip.Request:
+			a.act(id, leg.Request(a.n.machineTime(), msg, m.flow))
+		case *sip.Response:
+			a.act(id, leg.Response(a.n.machineTime(), msg))
+		}
+		return
+	}
+	a.n.refuseStray(m.msg, m.flow)
+}
+
+func (a *actor) tickLegs() {
+	now := a.n.machineTime()
+	for _, id := range a.legIDs() {
+		leg := a.legs[id]
+		if leg == nil || !a.t.alive() {
+			continue
+		}
+		if d, ok := leg.Deadline(); ok && d <= now {
+			a.act(id, leg.Tick(now))
+		}
+	}
+}
+
+func (a *actor) over() bool {
+	if a.stale {
+		return true
+	}
+	if !a.released {
+		return false
+	}
+	for _, leg := range a.legs { // any order: a question
+		if !leg.Done() {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *actor) untilDeadline() time.Duration {
+	wait := time.Hour
+	now := a.n.machineTime()
+	for _, leg := range a.legs { // any order: a minimum
+		if d, ok := leg.Deadline(); ok {
+			wait = min(wait, max(time.Duration(d-now), 0))
+		}
+	}
+	return wait
+}
+
+func (a *actor) head() acd.OnCall { return acd.OnCall{Call: a.call, Epoch: a.epoch} }
+
+type fact func(head acd.OnCall) acd.Body
+
+func updated(h acd.OnCall) acd.Body { return acd.LegUpdated{OnCall: h} }
+
+// act is node.act: commit, then send.
+func (a *actor) act(id acd.LegID, out sip.Output) {
+	facts := a.facts(id, out.Events)
+	if len(facts) == 0 && out.Commit {
+		facts = append(facts, updated)
+	}
+	for _, f := range facts {
+		if !a.report(id, f) {
+			return
+		}
+	}
+	a.send(id, out.Send)
+	for _, e := range out.Events {
+		a.follow(id, e)
+	}
+}
+
+func (a *actor) report(id acd.LegID, f fact) bool {
+	_, ok := a.commit(id, f)
+	return ok
+}
+
+func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
+	head := a.head()
+	if leg := a.legs[id]; leg != nil {
+		rec, err := leg.MarshalBinary()
+		if err != nil {
+			a.n.w.fail(PromiseTerminal, "call %s: record of leg %s: %v", a.call, id, err)
+		}
+		head.Records = []acd.LegRecord{{Leg: id, Record: rec}}
+	}
+	res, _, ok := a.n.propose(a.t, 0, f(head))
+	if !ok {
+		a.stale = true
+		return res, false
+	}
+	if !res.Applied && (res.Reason == acd.ReasonStaleEpoch || res.Reason == acd.ReasonUnknownCall && !a.released) {
+		a.stale = true
+		return res, false
+	}
+	return res, true
+}
+
+func (a *actor) send(id acd.LegID, packets []sip.Packet) {
+	for _, p := range packets {
+		if !a.n.up {
+			return
+		}
+		a.n.w.judge.sends(a.n, a.call, p.Data)
+		a.n.w.net.fromRouter(a.n, p, func() { a.put(undelivered{id, p}) })
+	}
+}

@@ -1,0 +1,73 @@
+package sim
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"trunkline/routerd/internal/sip"
+)
+
+// caller is a customer who calls once.
+type caller struct {
+	far      *farEnd
+	n        int
+	number   string
+	trunk    string
+	d        *dialog
+	answered bool
+	failed   int // SIP code of the refusal
+	gone     bool
+	ended    string // cause
+	tag      string // the tag of whoever answered
+}
+
+// newCaller lets a customer call at a moment, wait and talk as long as patience
+// lasts, then hang up.
+func newCaller(w *World, n int, number, trunk string) *caller {
+	c := &caller{n: n, number: number, trunk: trunk}
+	c.far = w.newFarEnd("c"+strconv.Itoa(n), fmt.Sprintf("10.2.%d.%d", n/250, n%250+1))
+	c.far.told = c.told
+	return c
+}
+
+func (c *caller) dial(patience time.Duration) {
+	w := c.far.w
+	w.note(c.far.name, "dials", c.number, c.trunk, 0)
+	c.d = c.far.call(fmt.Sprintf("call-%d@sbc", c.n), c.number, []sip.Header{
+		{Name: "X-Trunkline-Trunk", Value: c.trunk}, {Name: "X-Trunkline-Edge", Value: c.far.edges[0].name},
+	})
+	c.far.after(patience, c.hangUp)
+}
+
+func (c *caller) hangUp() {
+	if c.gone || c.d.over {
+		return
+	}
+	c.gone = true
+	c.far.w.note(c.far.name, "hangs-up", "", "", 0)
+	c.far.act(c.d, c.d.leg.Bye(c.far.time()))
+}
+
+func (c *caller) told(_ *dialog, e sip.Event) {
+	w := c.far.w
+	switch e := e.(type) {
+	case sip.Answered:
+		c.answered = true
+		if tag := c.d.leg.RemoteTag(); c.tag != "" && c.tag != tag {
+			w.fail(PromiseTerminal, "%s was answered twice, as two calls", c.far.name)
+		} else {
+			c.tag = tag
+		}
+		w.judge.callerAnswered(c)
+	case sip.Failed:
+		c.failed = e.Code
+		w.note(c.far.name, "refused", strconv.Itoa(e.Code), e.Reason, 0)
+	case sip.Ended:
+		c.ended = e.Cause
+		w.note(c.far.name, "over", e.Cause, "", 0)
+	}
+}
+
+// live tells whether the caller still holds the line.
+func (c *caller) live() bool { return c.d != nil && !c.d.over }

@@ -1,0 +1,72 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"trunkline/routerd/acd"
+)
+
+// plan is what a seed makes of the site before anything happens.
+type plan struct {
+	nodes, workers int
+	config         acd.Config
+	ringTimeout    time.Duration // of the first queue
+	calls          int
+	profile        profile
+}
+
+// Times of a run.
+const (
+	shiftBegins = 1500 * time.Millisecond // phones register
+	callsBegin  = 3 * time.Second
+	callsEnd    = 45 * time.Second
+	faultsBegin = 4 * time.Second
+	healAt      = 48 * time.Second
+	closeAt     = healAt + 5*time.Second // callers hang up, agents stop answering
+	drainedBy   = closeAt + 5*time.Second
+)
+
+func newPlan(w *World) plan {
+	p := plan{nodes: 3, workers: 2 + w.rng.IntN(2), calls: 30 + w.rng.IntN(31), profile: pickProfile(w)}
+	if w.chance(150) {
+		p.nodes = 5
+	}
+	p.ringTimeout = w.between(3*time.Second, 7*time.Second).Truncate(100 * time.Millisecond)
+	c := &p.config
+	for i := range 1 + w.rng.IntN(2) {
+		c.Trunks = append(c.Trunks, acd.Trunk{ID: acd.TrunkID(fmt.Sprintf("sbc%d", i+1)), Channels: []int{0, 20, 40}[w.rng.IntN(3)]})
+	}
+	for i := range 1 + w.rng.IntN(3) {
+		q := acd.Queue{
+			ID: acd.QueueID(fmt.Sprintf("q%d", i+1)), Music: "music", RingTimeout: p.ringTimeout,
+			WrapUp:      pick(w, []time.Duration{0, 0, 500 * time.Millisecond, 2 * time.Second}),
+			MaxWait:     pick(w, []time.Duration{0, 8 * time.Second, 15 * time.Second, 25 * time.Second}),
+			MaxLength:   pick(w, []int{0, 0, 12}),
+			MissedLimit: pick(w, []int{0, 0, 3}),
+			RejectDelay: pick(w, []time.Duration{0, 500 * time.Millisecond, 2 * time.Second}),
+		}
+		if w.chance(200) {
+			q.Music = ""
+		}
+		if i > 0 && w.chance(300) {
+			q.RingTimeout = 5 * time.Second
+		}
+		c.Queues = append(c.Queues, q)
+		greeting := ""
+		if w.chance(600) {
+			greeting = pick(w, []string{"hello-400ms", "hello-1500ms"})
+		}
+		c.Numbers = append(c.Numbers, acd.Number{Number: fmt.Sprintf("+10%d", i+1), Greeting: greeting, Queue: q.ID})
+	}
+	for i := range 3 + w.rng.IntN(7) {
+		a := acd.Agent{ID: acd.AgentID(fmt.Sprintf("a%d", i+1)), Name: "Agent", HA1MD5: "0123456789abcdef0123456789abcdef", AutoAvailable: w.chance(500)}
+		for j := range c.Queues {
+			if j == i%len(c.Queues) || w.chance(400) {
+				a.Queues = append(a.Queues, c.Queues[j].ID)
+			}
+		}
+		c.Agents = append(c.Agents, a)
+	}
+	return p
+}

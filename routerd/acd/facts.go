@@ -275,6 +275,18 @@ type factReader struct {
 	bad bool
 }
 
+// skip passes over the facts of log indexes up to index, unread.
+func (r *factReader) skip(index uint64) {
+	for len(r.buf) >= 12 && binary.LittleEndian.Uint64(r.buf[4:]) <= index {
+		n := int(binary.LittleEndian.Uint32(r.buf))
+		if n < 20 || n > len(r.buf)-4 {
+			r.bad = true
+			return
+		}
+		r.buf = r.buf[4+n:]
+	}
+}
+
 // next returns the next fact; its texts are copies.
 func (r *factReader) next() (Fact, bool) {
 	if len(r.buf) == 0 || r.bad {
@@ -340,10 +352,8 @@ func (m *Machine) FactsAfter(index uint64, limit int) []Fact {
 			continue
 		}
 		r := factReader{buf: c.buf}
+		r.skip(index)
 		for f, ok := r.next(); ok; f, ok = r.next() {
-			if f.Index <= index {
-				continue
-			}
 			if limit > 0 && len(out) >= limit && f.Index != out[len(out)-1].Index {
 				return out
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"reflect"
+	"slices"
 	"time"
 
 	"trunkline/routerd/acd"
@@ -119,7 +120,7 @@ func (j *judge) applied(r *router, index uint64, cmd acd.Command, res acd.Result
 				r.name, index, cmd.Body, res, effects, facts, rec.result, rec.effects, rec.facts)
 		}
 	} else {
-		*rec = record{applied: true, result: res, effects: effects, facts: facts}
+		*rec = record{applied: true, result: res, effects: slices.Clone(effects), facts: facts}
 		j.history.take(r, j.log[index-1], cmd, facts)
 		if index%16 == 0 {
 			j.check(r)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"trunkline/routerd/acd"
@@ -22,6 +23,7 @@ type actor struct {
 	legs  map[acd.LegID]*sip.Leg
 	done  map[acd.EffectID]bool // orders already carried out, so that a repeat is harmless
 	rings map[acd.LegID]ring    // called legs not answered yet
+	late  []*sip.Leg            // given up for another contact, but might still be answered
 	// cancelled legs are not tried at another contact; unusable ones answered
 	// with media that can't be used and are hung up.
 	cancelled, unusable map[acd.LegID]bool
@@ -96,7 +98,7 @@ func (a *actor) run() {
 // for another node may have changed everything since.
 func (a *actor) takeUp() {
 	a.epoch, a.stale = 0, false
-	a.legs, a.rings = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}
+	a.legs, a.rings, a.late = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}, nil
 	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]bool{}
 	var records []acd.LegRecord
 	a.n.view(func(m *acd.Machine) {
@@ -160,11 +162,21 @@ func (a *actor) receive(m arrival) {
 		}
 		return
 	}
+	for _, leg := range a.late {
+		if res, ok := m.msg.(*sip.Response); ok && leg.CallID() == res.CallID() {
+			a.send("", leg.Response(a.n.machineTime(), res).Send) // CANCEL, or ACK and BYE
+			return
+		}
+	}
 	a.n.refuseStray(m.msg, m.flow)
 }
 
 func (a *actor) tickLegs() {
 	now := a.n.machineTime()
+	for _, leg := range a.late {
+		leg.Tick(now)
+	}
+	a.late = slices.DeleteFunc(a.late, (*sip.Leg).Done)
 	for id, leg := range a.legs {
 		if d, ok := leg.Deadline(); ok && d <= now {
 			a.act(id, leg.Tick(now))
@@ -177,7 +189,7 @@ func (a *actor) over() bool {
 	if a.stale {
 		return true
 	}
-	if !a.released {
+	if !a.released || len(a.late) > 0 {
 		return false
 	}
 	for _, leg := range a.legs {
@@ -202,10 +214,16 @@ func (a *actor) leave() bool {
 func (a *actor) untilDeadline() time.Duration {
 	wait := time.Hour
 	now := a.n.machineTime()
-	for _, leg := range a.legs {
+	consider := func(leg *sip.Leg) {
 		if d, ok := leg.Deadline(); ok {
 			wait = min(wait, max(time.Duration(d-now), 0))
 		}
+	}
+	for _, leg := range a.legs {
+		consider(leg)
+	}
+	for _, leg := range a.late {
+		consider(leg)
 	}
 	return wait
 }
@@ -258,7 +276,9 @@ func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 		a.stale = true
 		return res, false
 	}
-	if !res.Applied && res.Reason == acd.ReasonStaleEpoch {
+	// An unknown call was taken over and is over, unless this actor released it.
+	gone := res.Reason == acd.ReasonStaleEpoch || res.Reason == acd.ReasonUnknownCall && !a.released
+	if !res.Applied && gone {
 		a.n.log.Info("call has another owner now", "call_id", a.call)
 		a.stale = true
 		return res, false

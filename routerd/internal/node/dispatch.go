@@ -136,7 +136,11 @@ func (n *Node) invited(req *sip.Request, flow sip.Flow) {
 	n.post(call, newCall{req, flow})
 }
 
-// arrive is the actor's part of a new call: 100, then the machine decides.
+// arrive is the actor's part of a new call: the machine decides, then 100 or a
+// refusal. Until it is committed the edge hears nothing: were it told 100 by a
+// router that dies before the commit, it would wait for that one's answer for
+// minutes, where silence lets it try another router after 1.5 s. The repeat
+// there is the same call.
 func (a *actor) arrive(m newCall) {
 	if leg := a.legs[acd.CallerLeg]; leg != nil { // a repeat of the INVITE
 		a.act(acd.CallerLeg, leg.Request(a.n.machineTime(), m.invite, m.flow))
@@ -151,7 +155,6 @@ func (a *actor) arrive(m newCall) {
 	}
 	a.invited = time.Now()
 	leg, out := sip.NewServerLeg(a.n.machineTime(), a.n.local(a.call, sip.NewTag(string(a.call))), m.invite, m.flow)
-	a.send(acd.CallerLeg, out.Send)
 	a.legs[acd.CallerLeg] = leg
 	record, err := leg.MarshalBinary()
 	if err != nil {
@@ -178,6 +181,7 @@ func (a *actor) arrive(m newCall) {
 	default:
 		arrived.Inc()
 		a.epoch = res.Epoch
+		a.send(acd.CallerLeg, out.Send)
 	}
 }
 

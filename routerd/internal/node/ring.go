@@ -51,15 +51,24 @@ func (a *actor) ringNext(id acd.LegID) bool {
 	r.next++
 	a.rings[id] = r
 	host := a.n.conf.ClusterHost
-	leg, out := sip.NewClientLeg(a.n.machineTime(), a.n.local(a.call, sip.NewTag(callID)), sip.ClientParams{
-		CallID: callID, Branch: sip.NewBranch(callID), URI: contact.URI, Routes: contact.Path,
-		From: fmt.Sprintf("<sip:%s@%s>", userPart(r.order.From), host), To: fmt.Sprintf("<sip:%s@%s>", r.order.Agent, host),
-		SDP: []byte(r.sdp), AnswerIn: answerIn,
-	})
-	a.legs[id] = leg
-	// The record goes first: who takes over must be able to cancel this.
-	out.Commit = true
-	a.act(id, out)
+	invite := func() (*sip.Leg, sip.Output) {
+		return sip.NewClientLeg(a.n.machineTime(), a.n.local(a.call, sip.NewTag(callID)), sip.ClientParams{
+			CallID: callID, Branch: sip.NewBranch(callID), URI: contact.URI, Routes: contact.Path,
+			From: fmt.Sprintf("<sip:%s@%s>", userPart(r.order.From), host), To: fmt.Sprintf("<sip:%s@%s>", r.order.Agent, host),
+			SDP: []byte(r.sdp), AnswerIn: answerIn,
+		})
+	}
+	if before := a.legs[id]; before != nil {
+		a.late = append(a.late, before)
+	}
+	// The record goes first: who takes over must be able to cancel this. The
+	// wait for an answer begins after that, with the same INVITE.
+	a.legs[id], _ = invite()
+	if a.report(id, updated) {
+		leg, out := invite()
+		a.legs[id] = leg
+		a.act(id, out)
+	}
 	return true
 }
 

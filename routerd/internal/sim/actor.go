@@ -21,6 +21,7 @@ type actor struct {
 	legs                map[acd.LegID]*sip.Leg
 	done                map[acd.EffectID]bool
 	rings               map[acd.LegID]ring
+	late                []*sip.Leg
 	cancelled, unusable map[acd.LegID]bool
 	released, stale     bool
 }
@@ -87,7 +88,7 @@ func (a *actor) run(t *task) {
 
 func (a *actor) takeUp() {
 	a.epoch, a.stale = 0, false
-	a.legs, a.rings = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}
+	a.legs, a.rings, a.late = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}, nil
 	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]bool{}
 	c, ok := a.n.machine.Call(a.call)
 	if !ok || c.Owner != a.n.owner() {
@@ -160,11 +161,21 @@ func (a *actor) receive(m arrival) {
 		}
 		return
 	}
+	for _, leg := range a.late {
+		if res, ok := m.msg.(*sip.Response); ok && leg.CallID() == res.CallID() {
+			a.send("", leg.Response(a.n.machineTime(), res).Send)
+			return
+		}
+	}
 	a.n.refuseStray(m.msg, m.flow)
 }
 
 func (a *actor) tickLegs() {
 	now := a.n.machineTime()
+	for _, leg := range a.late {
+		leg.Tick(now)
+	}
+	a.late = slices.DeleteFunc(a.late, (*sip.Leg).Done)
 	for _, id := range a.legIDs() {
 		leg := a.legs[id]
 		if leg == nil || !a.t.alive() {
@@ -180,7 +191,7 @@ func (a *actor) over() bool {
 	if a.stale {
 		return true
 	}
-	if !a.released {
+	if !a.released || len(a.late) > 0 {
 		return false
 	}
 	for _, leg := range a.legs { // any order: a question
@@ -194,10 +205,16 @@ func (a *actor) over() bool {
 func (a *actor) untilDeadline() time.Duration {
 	wait := time.Hour
 	now := a.n.machineTime()
-	for _, leg := range a.legs { // any order: a minimum
+	consider := func(leg *sip.Leg) {
 		if d, ok := leg.Deadline(); ok {
 			wait = min(wait, max(time.Duration(d-now), 0))
 		}
+	}
+	for _, leg := range a.legs { // any order: a minimum
+		consider(leg)
+	}
+	for _, leg := range a.late {
+		consider(leg)
 	}
 	return wait
 }

@@ -133,14 +133,22 @@ func (a *actor) ringNext(id acd.LegID) bool {
 	callID := fmt.Sprintf("%s-%d.%d.%d-%s@%s", id, r.id.Index, r.id.N, r.next, a.call, clusterHost)
 	r.next++
 	a.rings[id] = r
-	leg, out := sip.NewClientLeg(a.n.machineTime(), a.n.local(a.call, sip.NewTag(callID)), sip.ClientParams{
-		CallID: callID, Branch: sip.NewBranch(callID), URI: contact.URI, Routes: contact.Path,
-		From: fmt.Sprintf("<sip:%s@%s>", r.order.From, clusterHost), To: fmt.Sprintf("<sip:%s@%s>", r.order.Agent, clusterHost),
-		SDP: []byte(r.sdp), AnswerIn: answerIn,
-	})
-	a.legs[id] = leg
-	out.Commit = true
-	a.act(id, out)
+	invite := func() (*sip.Leg, sip.Output) {
+		return sip.NewClientLeg(a.n.machineTime(), a.n.local(a.call, sip.NewTag(callID)), sip.ClientParams{
+			CallID: callID, Branch: sip.NewBranch(callID), URI: contact.URI, Routes: contact.Path,
+			From: fmt.Sprintf("<sip:%s@%s>", r.order.From, clusterHost), To: fmt.Sprintf("<sip:%s@%s>", r.order.Agent, clusterHost),
+			SDP: []byte(r.sdp), AnswerIn: answerIn,
+		})
+	}
+	if before := a.legs[id]; before != nil {
+		a.late = append(a.late, before)
+	}
+	a.legs[id], _ = invite()
+	if a.report(id, updated) {
+		leg, out := invite()
+		a.legs[id] = leg
+		a.act(id, out)
+	}
 	return true
 }
 

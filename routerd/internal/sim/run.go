@@ -23,6 +23,7 @@ type Outcome struct {
 	Moved   int // takeovers
 	Hashed  int
 	Checked int
+	Rebased int            // leaders whose idea of cluster time hung on wall clocks, see history.pace
 	Causes  map[string]int // how calls ended
 	Failure *Failure       // nil: every promise held
 }
@@ -39,7 +40,7 @@ func Run(seed uint64, out io.Writer) (o Outcome) {
 		h := w.judge.history
 		o = Outcome{
 			Seed: seed, Profile: w.plan.profile.name, Digest: w.trace.sum, Lines: w.trace.n, Entries: len(w.judge.log), Calls: len(h.calls),
-			Refused: h.refused, Offers: h.offers, Moved: h.moved, Hashed: w.judge.hashed, Checked: w.judge.checks, Causes: h.causes,
+			Refused: h.refused, Offers: h.offers, Moved: h.moved, Hashed: w.judge.hashed, Checked: w.judge.checks, Rebased: h.rebased, Causes: h.causes,
 		}
 		if v != nil {
 			o.Failure = w.failure(v)

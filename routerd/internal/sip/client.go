@@ -116,8 +116,11 @@ func (l *Leg) inviteResponse(now Time, res *Response) Output {
 		return l.strayInviteResponse(res)
 	}
 	if tx.Final > 0 {
-		if res.Code >= 300 {
+		switch {
+		case res.Code >= 300:
 			return Output{Send: []Packet{l.ackRefusal(tx, res)}}
+		case res.Code < 200 && !tx.Proceeding: // after we gave it up
+			return Output{Send: []Packet{l.inviteCompanion(tx, "CANCEL", l.r.RemoteAddr)}}
 		}
 		return l.strayInviteResponse(res)
 	}

@@ -103,3 +103,38 @@ func TestReinviteIsRefusedWhileTheFirstAnswerIsUnacknowledged(t *testing.T) {
 		t.Errorf("%d", res.Code)
 	}
 }
+
+// An edge took the INVITE but passes it on after the router has given it up and
+// gone on to another contact.
+func TestWhoRingsTooLateIsCancelled(t *testing.T) {
+	late := func(code int, want ...string) {
+		t.Helper()
+		p := agentParams()
+		p.AnswerIn = 2 * time.Second
+		l, o := NewClientLeg(start, routerLocal(), p)
+		invite := o.Send[0]
+		o = l.Tick(start.Add(2 * time.Second))
+		if len(o.Events) != 1 || o.Events[0].(Failed).Code != 408 {
+			t.Fatalf("%s", show(o))
+		}
+		o = l.Response(start.Add(3*time.Second), answerTo(t, invite, code, "theirs", "answer", Header{"Contact", "<sip:a@192.0.2.1>"}))
+		var got []string
+		for _, p := range o.Send {
+			got = append(got, mustRequest(t, p.Data).Method)
+		}
+		if !reflect.DeepEqual(got, want) || len(o.Events) > 0 || o.Commit {
+			t.Errorf("after a late %d it does %s", code, show(o))
+		}
+		for range 8 {
+			if at, ok := l.Deadline(); ok {
+				l.Tick(at)
+			}
+		}
+		if !l.Done() {
+			t.Errorf("after a late %d the leg stays", code)
+		}
+	}
+	late(180, "CANCEL")
+	late(200, "ACK", "BYE")
+	late(486, "ACK")
+}

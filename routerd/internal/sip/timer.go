@@ -109,19 +109,27 @@ func (l *Leg) tickInvite(now Time) Output {
 	return Output{Send: []Packet{tx.packet()}}
 }
 
-// inviteGaveUp ends our INVITE without a response.
+// inviteGaveUp ends our INVITE without a response. One of which nothing was
+// ever heard may still be on its way: it is kept for as long as an answer might
+// come, and whoever rings late is cancelled (RFC 3261 section 9.1 forbids to
+// cancel before that).
 func (l *Leg) inviteGaveUp(now Time, code int, reason string) Output {
 	tx := l.r.Out
 	l.r.Out = nil
 	var o Output
 	switch {
 	case tx.Final > 0: // timer D: no repeat of the refusal will come
+		return o
 	case tx.Initial && tx.Cancel:
 		l.fail(now, &o, Failed{Code: 487, Reason: "Request Terminated"})
 	case tx.Initial:
 		l.fail(now, &o, Failed{Code: code, Reason: reason})
 	default:
-		o = l.renegotiationFailed(now, tx, code)
+		return l.renegotiationFailed(now, tx, code)
+	}
+	if !tx.Proceeding {
+		tx.Final, tx.Data, tx.Next, tx.GiveUp = code, nil, 0, now.Add(l.lifetime())
+		l.r.Out = tx
 	}
 	return o
 }
@@ -205,7 +213,7 @@ func (l *Leg) Resume(now Time, local Local) Output {
 		}
 	}
 	var o Output
-	if tx := r.Out; tx != nil && tx.Initial && tx.Cancel && !l.cancelling() {
+	if tx := r.Out; tx != nil && tx.Initial && tx.Cancel && tx.Final == 0 && !l.cancelling() {
 		o.add(l.sendCancel(now))
 	}
 	o.add(l.tickServer(now))

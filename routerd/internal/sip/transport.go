@@ -50,9 +50,15 @@ type TransportConfig struct {
 }
 
 const (
-	connectTimeout = 2 * time.Second
+	connectTimeout = 500 * time.Millisecond
 	writeTimeout   = 2 * time.Second
-	queueLength    = 4096
+	// packetLife is how long a packet may wait for a connection that takes it.
+	// What is later may have been given up by its leg, which tries another way
+	// by then: an INVITE that still went out would ring where nobody cancels.
+	// With connectTimeout before and tune's bound on the kernel's buffer after
+	// it, this stays below the 2 s after which the router tries another contact.
+	packetLife  = 900 * time.Millisecond
+	queueLength = 4096
 	// restAfterFail is how long a next hop that refused is not tried again, so
 	// that a queue for a dead edge moves on at once.
 	restAfterFail = time.Second
@@ -62,6 +68,7 @@ var (
 	errClosed    = errors.New("transport is closed")
 	errQueueFull = errors.New("send queue is full")
 	errNoHop     = errors.New("nowhere to send to")
+	errTooLate   = errors.New("waited too long for a connection")
 )
 
 // Transport carries messages over TCP and UDP. Malformed and invalid requests
@@ -87,8 +94,11 @@ type Transport struct {
 type job struct {
 	p      Packet
 	failed func(error)
-	hop    int // next hop to try
+	hop    int       // next hop to try
+	since  time.Time // when it was given to Send; zero: no matter
 }
+
+func (j *job) tooLate() bool { return !j.since.IsZero() && time.Since(j.since) > packetLife }
 
 // Listen opens all sockets. handle runs in the connection's reading goroutine,
 // so messages of one connection stay in order and none overtakes another; it
@@ -185,7 +195,7 @@ func (t *Transport) Close() error {
 // its hops, failed is called once from another goroutine (nil: nobody cares).
 // Delivered means taken by a connection: only an answer proves more.
 func (t *Transport) Send(p Packet, failed func(error)) {
-	j := job{p: p, failed: failed}
+	j := job{p: p, failed: failed, since: time.Now()}
 	if p.Conn != "" {
 		t.mu.Lock()
 		c := t.byRem[p.Conn]
@@ -199,7 +209,7 @@ func (t *Transport) Send(p Packet, failed func(error)) {
 
 // next hands a job to its next hop, or gives it up with the last error.
 func (t *Transport) next(j job, last error) {
-	for j.hop < len(j.p.Hops) {
+	for j.hop < len(j.p.Hops) && !j.tooLate() {
 		h := j.p.Hops[j.hop]
 		j.hop++
 		var err error

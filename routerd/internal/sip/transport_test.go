@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -286,6 +287,32 @@ func TestWhatABrokenConnectionHeldGoesAnotherWay(t *testing.T) {
 	p.Conn = "192.0.2.1:1"
 	a.Send(p, func(err error) { t.Error(err) })
 	if got := await(t, "message by the next hop", in); got.msg.CallID() != "saved" {
+		t.Errorf("%s", got.msg.Raw())
+	}
+}
+
+// What waited too long was given up by its leg, which may have rung another
+// phone by now.
+func TestAPacketThatWaitedTooLongIsNotSent(t *testing.T) {
+	a, _ := listen(t, TransportConfig{})
+	b, in := listen(t, TransportConfig{})
+	failed := make(chan error, 1)
+	p := requestTo(b.Addrs()[0], "late")
+	old := time.Now().Add(-packetLife - time.Second)
+	a.next(job{p: p, failed: func(err error) { failed <- err }, since: old}, errors.New("the first way failed"))
+	if err := await(t, "failure", failed); err == nil {
+		t.Error("no error")
+	}
+	c, err := net.Dial("tcp", b.Addrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.start(c, false).enqueue(job{p: Packet{Data: p.Data}, failed: func(err error) { failed <- err }, since: old})
+	if err := await(t, "failure", failed); !errors.Is(err, errTooLate) {
+		t.Errorf("failure %v", err)
+	}
+	a.Send(requestTo(b.Addrs()[0], "fresh"), nil)
+	if got := await(t, "request", in); got.msg.CallID() != "fresh" {
 		t.Errorf("%s", got.msg.Raw())
 	}
 }

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"trunkline/mediad/mediaapi"
@@ -90,11 +92,29 @@ func (n *Node) reconcileWorkers(ctx context.Context, seen map[string]gossip.Memb
 		n.log.Info("media worker joined", "worker", id, "incarnation", meta.Incarnation)
 		n.tell(ctx, acd.WorkerStarted{Worker: id, Incarnation: meta.Incarnation, Control: meta.Control, Replication: meta.Replication, Addresses: meta.Addresses})
 	}
-	for id, w := range known {
-		if w.Alive && n.absent(string(id), seen) {
-			n.workerDied(id, w.Incarnation)
+	for _, w := range lostWorkers(known, func(id acd.WorkerID) bool { return n.absent(string(id), seen) }) {
+		n.workerDied(w.ID, w.Incarnation)
+	}
+}
+
+// lostWorkers are those that are gone. If it is most of them, the leader is
+// itself cut off from their network, and calls whose media flows must not end
+// for that. Where they did die, each says so with its next life.
+func lostWorkers(known map[acd.WorkerID]acd.Worker, absent func(acd.WorkerID) bool) []acd.Worker {
+	var lost []acd.Worker
+	alive := 0
+	for _, id := range slices.Sorted(maps.Keys(known)) {
+		if w := known[id]; w.Alive {
+			alive++
+			if absent(id) {
+				lost = append(lost, w)
+			}
 		}
 	}
+	if alive > 1 && len(lost)*2 > alive {
+		return nil
+	}
+	return lost
 }
 
 // workerDied reports a worker's death once for each life.

@@ -126,3 +126,25 @@ func TestMachineTimeFollowsTheLog(t *testing.T) {
 		t.Errorf("machine time is %v past the last stamp", d)
 	}
 }
+
+// A leader that sees none of the workers is cut off; one that sees some is not.
+func TestAWorkersDeathIsNotTheLeadersOwnTrouble(t *testing.T) {
+	known := map[acd.WorkerID]acd.Worker{
+		"m1": {ID: "m1", Alive: true}, "m2": {ID: "m2", Alive: true}, "m3": {ID: "m3", Alive: true}, "m4": {ID: "m4"},
+	}
+	f := func(gone string, want int) {
+		t.Helper()
+		if got := lostWorkers(known, func(id acd.WorkerID) bool { return strings.Contains(gone, string(id)) }); len(got) != want {
+			t.Errorf("without %s: lost %v, want %d", gone, got, want)
+		}
+	}
+	f("m1", 1)
+	f("m4", 0)
+	f("m1 m2", 0)
+	f("m1 m2 m3", 0)
+	delete(known, "m3")
+	f("m2", 1)
+	f("m1 m2", 0)
+	delete(known, "m2")
+	f("m1", 1) // the only one: nothing is lost by believing it
+}

@@ -71,6 +71,7 @@ func (m *Machine) agentReady(a *agent) {
 	}
 	a.out = now
 	for _, s := range a.seats {
+		s.queue.account(m.now)
 		s.queue.out[was]--
 		s.queue.out[now]++
 		if was == notExcluded {
@@ -79,6 +80,9 @@ func (m *Machine) agentReady(a *agent) {
 		if now == notExcluded {
 			s.queue.idle.push(s)
 			m.touch(s.queue)
+		}
+		if s.queue.LeaveEmpty > 0 {
+			m.watchEmpty(s.queue)
 		}
 	}
 }

@@ -23,6 +23,7 @@ func (m *Machine) configApplied(b ConfigApplied) Result {
 			return m.noop(ReasonQueueInUse)
 		}
 	}
+	m.accountQueues()
 	m.config = &b.Config
 	configured := make(map[AgentID]bool, len(b.Config.Agents))
 	for i := range b.Config.Agents {
@@ -40,6 +41,7 @@ func (m *Machine) configApplied(b ConfigApplied) Result {
 		}
 	}
 	m.reindex()
+	m.watchQueues()
 	m.fact(Fact{Kind: FactConfigApplied}).int("queues", len(b.Config.Queues)).int("agents", len(b.Config.Agents))
 	return Result{Applied: true}
 }
@@ -90,10 +92,15 @@ func (m *Machine) reindex() {
 	for i := range cfg.Numbers {
 		m.numbers[cfg.Numbers[i].Number] = &cfg.Numbers[i]
 	}
+	m.calendars = make(map[CalendarID]*calendar, len(cfg.Calendars))
+	for i := range cfg.Calendars {
+		m.calendars[cfg.Calendars[i].ID] = newCalendar(&cfg.Calendars[i])
+	}
 	m.queues = make(map[QueueID]*queue, len(cfg.Queues))
 	m.dirty = nil
 	for _, q := range cfg.Queues {
 		m.queues[q.ID] = newQueue(q)
+		m.estimateOf(m.queues[q.ID])
 	}
 	for i := range cfg.Agents {
 		m.agents[cfg.Agents[i].ID].cfg = &cfg.Agents[i]
@@ -110,6 +117,7 @@ func (m *Machine) reindex() {
 		}
 		q := m.queues[c.Queue]
 		q.length++
+		q.line.insert(c)
 		if c.liveOffers() < q.most() && m.reserved(c) == nil {
 			m.requeue(c)
 		}

@@ -18,6 +18,8 @@ type call struct {
 	*Call
 	made uint64 // Machine.snapshots when this copy of Call was made
 	pos  int    // -1: not in the heap
+
+	place place // in the queue's line
 }
 
 // own makes the call's data the machine's alone. It comes before all that a
@@ -66,6 +68,10 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	if !ok {
 		return m.refuse(b, ReasonUnknownNumber, 404, 0)
 	}
+	greeting, code := m.greet(number, b.From)
+	if code != 0 {
+		return m.refuse(b, ReasonRule, code, 0)
+	}
 	if trunk.Channels > 0 && m.channels[b.Trunk] >= trunk.Channels {
 		return m.refuse(b, ReasonTrunkFull, 503, retryFull)
 	}
@@ -75,10 +81,17 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	if !m.mediaReady() {
 		return m.refuse(b, ReasonNoMedia, 503, retryReady)
 	}
+	to := m.routeOf(number, b.From, number.Card)
+	if q, ok := m.queues[to.queue]; ok {
+		if cause, then := m.barred(q); cause != "" && then.Refuse != 0 {
+			return m.refuse(b, cause, then.Refuse, 0)
+		}
+	}
 	c := &call{pos: -1, made: m.snapshots, Call: &Call{
 		ID: b.Call, Owner: b.Owner, Epoch: m.index, State: CallArriving,
 		Trunk: b.Trunk, Edge: b.Edge, From: b.From, To: b.To, SIPID: b.SIPID,
-		Greeting: number.Greeting, Queue: number.Queue, Arrived: m.now, LastLeg: 1, Caller: CallerLeg,
+		Greeting: greeting, Queue: to.queue, Chain: to.chain, Priority: to.priority, Needs: to.needs, Card: cardOf(number),
+		Arrived: m.now, LastLeg: 1, Caller: CallerLeg,
 	}}
 	caller := Leg{ID: CallerLeg, Role: RoleCaller, State: LegNew, Started: m.now, Trunk: b.Trunk}
 	for _, rec := range b.Records {
@@ -139,7 +152,7 @@ func (m *Machine) callerAnswered(c *call, l *Leg, media Media) Result {
 		return Result{Applied: true}
 	}
 	if c.Greeting == "" {
-		m.enqueue(c)
+		m.route(c)
 		return Result{Applied: true}
 	}
 	c.State = CallGreeting
@@ -156,21 +169,29 @@ func (m *Machine) play(c *call, prompt string, loop bool) {
 // promptStarted times the greeting by what the worker said it will take. A
 // greeting that can't be played is left out.
 func (m *Machine) promptStarted(c *call, b PromptStarted) Result {
-	if b.Leg != c.Caller || b.Prompt != c.Prompt.Name {
+	if b.Leg != c.Caller || b.Prompt != c.Prompt.Name && (b.Prompt != announcement || c.State != CallWaiting) {
 		return m.noop(ReasonUnexpected)
 	}
 	if c.Prompt.Started {
 		return m.noop(ReasonUnchanged)
 	}
 	c.Prompt.Started = true
-	if c.State != CallGreeting {
+	switch {
+	case c.State == CallLeaving && b.Failed:
+		m.timers.stop(timerDismiss, string(c.ID), "")
+		m.endCall(c, c.By, c.Cause, 0)
+		return Result{Applied: true}
+	case c.State == CallLeaving:
+		m.after(b.Duration, timerDismiss, string(c.ID), "")
+		return Result{Applied: true}
+	case c.State != CallGreeting:
 		return Result{Applied: true}
 	}
 	m.timers.stop(timerPrompt, string(c.ID), "")
 	m.fact(Fact{Kind: FactCallGreeted, Call: c.ID}).
 		text("prompt", b.Prompt).seconds("duration", b.Duration).flag("failed", b.Failed)
 	if b.Failed || b.Duration <= 0 {
-		m.enqueue(c)
+		m.route(c)
 	} else {
 		m.after(b.Duration, timerGreeting, string(c.ID), "")
 	}
@@ -187,7 +208,10 @@ func (m *Machine) endCall(c *call, by, cause string, code int) {
 	m.leaveQueue(c)
 	talked := c.AgentLeg != ""
 	m.stopCallTimers(c)
-	c.State, c.By, c.Cause, c.Ended, c.AgentLeg = CallEnding, by, cause, m.now, ""
+	if c.Ended == 0 { // else it was settled before the last prompt
+		c.By, c.Cause, c.Ended = by, cause, m.now
+	}
+	c.State, c.AgentLeg = CallEnding, ""
 	if talked {
 		a := m.agents[c.Agent]
 		m.part(a)
@@ -212,6 +236,9 @@ func (m *Machine) stopCallTimers(c *call) {
 		m.timers.stop(timerGreeting, id, "")
 	case CallWaiting:
 		m.timers.stop(timerMaxWait, id, "")
+		m.timers.stop(timerAnnounce, id, "")
+	case CallLeaving:
+		m.timers.stop(timerDismiss, id, "")
 	}
 }
 
@@ -230,23 +257,39 @@ func (m *Machine) closeIfOver(c *call) {
 
 // callEndedFact is the call's CDR.
 func (m *Machine) callEndedFact(c *call) {
-	outcome, waited := "dropped", c.Ended
-	switch {
-	case c.Bridged != 0:
-		outcome, waited = "served", c.Bridged
-	case c.By == ByCaller:
-		outcome = "abandoned"
+	waited := c.Ended
+	if c.Bridged != 0 {
+		waited = c.Bridged
 	}
 	var media Media
 	if l := c.leg(c.Caller); l != nil {
 		media = l.Media
 	}
 	m.fact(Fact{Kind: FactCallEnded, Call: c.ID, Agent: c.Agent, Queue: c.Queue, Node: c.Owner.Node}).
-		text("outcome", outcome).text("by", c.By).text("cause", c.Cause).
+		text("outcome", c.outcome()).text("by", c.By).text("cause", c.Cause).
 		text("trunk", string(c.Trunk)).text("edge", c.Edge).text("from", c.From).text("to", c.To).text("sip_call_id", c.SIPID).
 		uint("ticket", c.Ticket).
 		stamp("arrived", c.Arrived).stamp("answered", c.Answered).stamp("enqueued", c.Enqueued).
 		stamp("bridged", c.Bridged).stamp("ended", c.Ended).
 		seconds("wait", between(c.Enqueued, waited)).seconds("talk", between(c.Bridged, c.Ended)).
 		int("offers", c.Offers).media(media)
+}
+
+// outcome is what became of the call, in one word.
+func (c *call) outcome() string {
+	switch {
+	case c.Bridged != 0:
+		return "served"
+	case c.By == ByCaller:
+		return "abandoned"
+	}
+	switch c.Cause {
+	case CauseMaxWait:
+		return "timeout"
+	case CauseQueueFull:
+		return "full"
+	case CauseClosed, CauseJoinEmpty, CauseNotAdmitted, CauseLeaveEmpty, CauseExitKey:
+		return c.Cause
+	}
+	return "dropped"
 }

@@ -165,6 +165,10 @@ func (m *Machine) outstanding(c *call) {
 		if c.Prompt.Loop && !c.Prompt.Started {
 			m.play(c, c.Prompt.Name, c.Prompt.Loop)
 		}
+	case CallLeaving:
+		if !c.Prompt.Started {
+			m.play(c, c.Prompt.Name, false)
+		}
 	case CallTalking:
 		m.connect(c)
 	}

@@ -20,6 +20,14 @@ const (
 	FactCallGreeted = "call.greeted"
 	// FactCallQueued (call, queue): ticket, waiting (calls in the queue with this one).
 	FactCallQueued = "call.queued"
+	// FactCallTagged (call): what was put on the call's card; what was removed is
+	// not told.
+	FactCallTagged = "call.tagged"
+	// FactCallDiverted (call, queue), a call did not get into the queue or left
+	// it unanswered by one of its rules: cause (closed, join-empty, queue-full,
+	// not-admitted, max-wait, leave-empty, exit-key), to (queue:ID,
+	// prompt:NAME, end), ticket, wait (in this queue).
+	FactCallDiverted = "call.diverted"
 	// FactOfferMade (call, leg, agent, queue), the why-record: offer (1 for the
 	// call's first), strategy, candidates (agent:idle seconds, best first, at
 	// most 5), eligible (how many there were), excluded (reason:count), and in
@@ -51,7 +59,9 @@ const (
 	// never), codec, suite, media.
 	FactLegEnded = "leg.ended"
 	// FactCallEnded (call, agent who served it, queue, node), one per call, its
-	// CDR: outcome (served, abandoned, dropped), by (caller, agent, system),
+	// CDR: outcome (served, abandoned,
+	// dropped; or why it was not served: closed, join-empty, full, not-admitted,
+	// timeout, leave-empty, exit-key), by (caller, agent, system),
 	// cause, trunk, edge, from, to, sip_call_id, ticket, arrived, answered,
 	// enqueued, bridged, ended (machine times in ns, 0: never), wait (in the
 	// queue), talk, offers, codec, suite, media.

@@ -40,6 +40,7 @@ func (s *State) Hash() [32]byte {
 		d.num(s.Hashes[i].Index)
 		d.bytes(s.Hashes[i].Hash)
 	})
+	d.list(len(s.Estimates), func(i int) { s.Estimates[i].digest(&d) })
 	d.flush()
 	return [32]byte(d.sum.Sum(nil))
 }
@@ -232,6 +233,7 @@ func (c *Call) digest(d *digest) {
 	d.flag(c.Outbound)
 	d.flag(c.Offered)
 	d.flag(c.Callback)
+	d.num(uint64(c.Moves), uint64(c.ToldPosition))
 	digestSkills(d, c.Needs)
 	digestCard(d, c.Card)
 }

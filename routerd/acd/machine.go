@@ -21,6 +21,9 @@ type Machine struct {
 	agents   map[AgentID]*agent
 	agentIDs []AgentID // sorted keys of agents
 
+	calendars map[CalendarID]*calendar // of config
+	estimates map[QueueID]*Estimate    // of every queue
+
 	trunks   map[TrunkID]*Trunk  // of config
 	numbers  map[string]*Number  // of config
 	channels map[TrunkID]int     // caller legs that are not over
@@ -60,6 +63,8 @@ func New() *Machine {
 		timers:   newTimers(),
 		noops:    make(map[string]uint64),
 		tasks:    make(map[TaskID]*Task),
+
+		estimates: make(map[QueueID]*Estimate),
 	}
 }
 
@@ -186,7 +191,11 @@ func (m *Machine) applyToCall(body onCall) Result {
 		return m.legOver(c, b.Leg, b.Reason, b.Code)
 	case LegEnded:
 		return m.legOver(c, b.Leg, b.Cause, 0)
-	case DigitsCollected, CallTagged, CallTransferred, CallbackRequested:
+	case DigitsCollected:
+		return m.digitsCollected(c, b)
+	case CallTagged:
+		return m.callTagged(c, b)
+	case CallTransferred, CallbackRequested:
 		return m.noop(ReasonUnexpected)
 	}
 	panic(fmt.Sprintf("acd: index %d: unknown command %T", m.index, body))

@@ -135,6 +135,9 @@ func (m *Machine) ringAgent(c *call, a *agent, offer int, ring time.Duration) {
 // the call is not needed any more: exactly one wins.
 func (m *Machine) accept(c *call, l *Leg, media Media) {
 	q := m.queues[c.Queue]
+	if c.State == CallWaiting {
+		q.answered(c, m.now)
+	}
 	m.leaveQueue(c)
 	m.stopCallTimers(c)
 	m.timers.stop(timerOffer, string(c.ID), itoa(l.Offer))

@@ -10,12 +10,15 @@ import (
 type queue struct {
 	Queue
 	length  int             // waiting calls, those under offer included
+	line    line            // the same calls, in order
 	waiting ranked[*call]   // that can be offered, by ticket
 	idle    ranked[*seat]   // eligible agents, by the strategy
 	out     [exclusions]int // of agents, how many are not eligible for which reason
 	seats   []*seat         // all agents who serve it, by id
 	best    []*seat         // of why, kept to be used again
 	dirty   bool            // in Machine.dirty
+
+	estimate *Estimate // in Machine.estimates
 }
 
 // ring is how long an agent's phones ring for one offer.
@@ -48,6 +51,7 @@ func newQueue(cfg Queue) *queue {
 	rank, _ := strategyOf(cfg.Strategy)
 	return &queue{
 		Queue: cfg,
+		line:  line{less: func(a, b *call) bool { return a.Ticket < b.Ticket }},
 		waiting: ranked[*call]{
 			less:  func(a, b *call) bool { return a.Ticket < b.Ticket },
 			place: func(c *call, pos int) { c.pos = pos },
@@ -64,29 +68,30 @@ func newQueue(cfg Queue) *queue {
 	}
 }
 
-// enqueue puts the call into the line of its queue. The ticket it is given the
-// first time is its place in every line until an agent answers or the call
-// ends, whatever happens to nodes and offers.
+// enqueue puts the call into the line of its queue, whose conditions are not
+// asked, see enter. The ticket it is given the first time is its place in every
+// line until an agent answers or the call ends, whatever happens to nodes and
+// offers.
 func (m *Machine) enqueue(c *call) {
 	m.stopCallTimers(c)
 	q := m.queues[c.Queue]
-	if q.MaxLength > 0 && q.length >= q.MaxLength {
-		m.endCall(c, BySystem, CauseQueueFull, 0)
-		return
-	}
 	if c.Ticket == 0 {
 		m.tickets++
 		c.Ticket, c.Enqueued = m.tickets, m.now
 	}
-	c.State, c.Joined = CallWaiting, m.now
+	c.State, c.Joined, c.Until, c.ToldPosition = CallWaiting, m.now, 0, 0
+	c.GuessP50, c.GuessP90, _ = q.more(m.now)
 	q.length++
+	q.line.insert(c)
 	m.fact(Fact{Kind: FactCallQueued, Call: c.ID, Queue: q.ID}).uint("ticket", c.Ticket).int("waiting", q.length)
 	if q.MaxWait > 0 {
-		m.after(q.MaxWait, timerMaxWait, string(c.ID), "")
+		c.Until = m.now.Add(q.MaxWait)
+		m.timers.set(c.Until, timerMaxWait, string(c.ID), "")
 	}
-	if q.Music != "" {
+	if q.Music != "" && c.Prompt != (Prompt{Name: q.Music, Loop: true, Started: true}) {
 		m.play(c, q.Music, true)
 	}
+	m.announceFirst(c, q)
 	m.requeue(c)
 }
 
@@ -114,6 +119,8 @@ func (m *Machine) leaveQueue(c *call) {
 	}
 	q := m.queues[c.Queue]
 	q.length--
+	q.line.remove(c)
+	q.quiet()
 	if c.pos >= 0 {
 		q.waiting.remove(c.pos)
 	}
@@ -149,6 +156,7 @@ func (m *Machine) dispatch() {
 	}
 	for _, q := range m.dirty {
 		q.dirty = false
+		q.busy(m.now)
 	}
 	m.dirty = m.dirty[:0]
 }

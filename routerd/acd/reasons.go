@@ -1,7 +1,9 @@
 package acd
 
 // Reasons of commands that changed nothing, or of calls that were refused: the
-// closed set of words in Result.Reason and in Machine.NoOps.
+// closed set of words in Result.Reason and in Machine.NoOps. A call that its
+// queue refuses before the answer has the queue's cause for a reason: closed,
+// join-empty, queue-full, not-admitted.
 const (
 	ReasonForgotten     = "forgotten"      // repeat of a proposal below its session's Floor
 	ReasonUnknownCall   = "unknown-call"   // no such open call
@@ -26,6 +28,10 @@ const (
 	ReasonOldRegister   = "old-register" // CSeq below the one stored (RFC 3261 section 10.3)
 	ReasonConfigured    = "configured"   // ConfigApplied with IfNone, but there is one
 	ReasonBadConfig     = "bad-config"   // Config.Validate has faults
+	ReasonRule          = "rule"         // a rule of the number refuses the call
+	ReasonBadCard       = "bad-card"     // a key is empty
+	ReasonCardTooBig    = "card-too-big" // more than 32 keys, or 256 bytes in one
+	ReasonNoSuchKey     = "no-such-key"  // the queue has no such exit or callback key
 	ReasonQueueInUse    = "queue-in-use" // the new configuration lacks a queue that calls wait in
 )
 

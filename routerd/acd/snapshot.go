@@ -34,6 +34,11 @@ func (m *Machine) Snapshot() *State {
 	if m.config != nil {
 		s.Config = *m.config
 	}
+	for _, id := range slices.Sorted(maps.Keys(m.estimates)) {
+		e := *m.estimates[id]
+		e.Works, e.Waits = slices.Clone(e.Works), slices.Clone(e.Waits)
+		s.Estimates = append(s.Estimates, e)
+	}
 	for _, n := range m.nodes {
 		s.Nodes = append(s.Nodes, *n)
 	}
@@ -90,6 +95,9 @@ func Restore(s *State) (*Machine, error) {
 	m.confirmed, m.sinks, m.hashes = s.Confirmed, s.Sinks, s.Hashes
 	for i := range s.Tasks {
 		m.tasks[s.Tasks[i].ID] = &s.Tasks[i]
+	}
+	for i := range s.Estimates {
+		m.estimates[s.Estimates[i].Queue] = &s.Estimates[i]
 	}
 	for i := range s.Nodes {
 		m.nodes = append(m.nodes, &s.Nodes[i])

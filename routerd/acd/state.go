@@ -30,6 +30,7 @@ type State struct {
 	Sinks     []Confirmation  `cbor:"21,keyasint"` // of facts, by external sink
 	Hashes    []HashReport    `cbor:"22,keyasint"` // that wait for the other routers'
 	FactsGone uint64          `cbor:"23,keyasint"` // log index of the last fact dropped before Facts
+	Estimates []Estimate      `cbor:"27,keyasint"` // by queue
 
 	// The two parts that grow; acdwire writes them one by one. Both are shared
 	// with the machine and never change: it copies a call before it changes one.
@@ -131,6 +132,7 @@ const (
 	CallEnding   CallState = "ending"   // over, but not all legs have reported their end
 	CallHunting  CallState = "hunting"  // a chain's steps are tried
 	CallRetrying CallState = "retrying" // a customer could not be reached; out of the line until the next attempt
+	CallLeaving  CallState = "leaving"  // hears a last prompt; its outcome is settled
 )
 
 // Who ended a call.
@@ -146,6 +148,11 @@ const (
 	CauseAnswerTimeout = "answer-timeout" // AnswerCall was never reported
 	CauseMaxWait       = "max-wait"
 	CauseQueueFull     = "queue-full"
+	CauseClosed        = "closed"       // its queue's calendar
+	CauseJoinEmpty     = "join-empty"   // nobody served the queue when it came
+	CauseLeaveEmpty    = "leave-empty"  // nobody served the queue any more
+	CauseNotAdmitted   = "not-admitted" // its queue was over one of its limits
+	CauseExitKey       = "exit-key"
 	CauseMedia         = "media" // its media address has no live worker
 	CauseFailed        = "failed"
 	CauseLost          = "lost"       // the end of a leg was never reported
@@ -219,6 +226,9 @@ type Call struct {
 	// Of chains.
 	Chain ChainID `cbor:"47,keyasint"`
 	Step  int     `cbor:"48,keyasint"`
+
+	Moves        int `cbor:"55,keyasint"` // from queue to queue or chain by rules
+	ToldPosition int `cbor:"56,keyasint"` // announced last in this queue; 0: none
 }
 
 // Prompt is what a leg was ordered to hear.

@@ -25,6 +25,9 @@ const (
 	timerClosed       TimerKind = 10 // call: the id of an ended call may be forgotten
 	timerSession      TimerKind = 11 // session: unused for long, its answers may be forgotten
 	timerOffer        TimerKind = 12 // call, number of the offer: the agent did not answer
+	timerEmpty        TimerKind = 16 // queue: nobody has served it for as long as calls may wait for that
+	timerAnnounce     TimerKind = 17 // call: is told where it stands
+	timerDismiss      TimerKind = 18 // call: the last prompt is over, or was never reported
 )
 
 // Bounds on what the machine waits for. They outlast the SIP engine's own
@@ -109,6 +112,11 @@ func (t *timers) stop(kind TimerKind, id, sub string) {
 	}
 }
 
+func (t *timers) armed(kind TimerKind, id, sub string) bool {
+	_, ok := t.byKey[timerKey{kind, id, sub}]
+	return ok
+}
+
 // due removes and returns the earliest timer at or before now.
 func (t *timers) due(now Time) (Timer, bool) {
 	if t.heap.len() == 0 || t.heap.items[0].At > now {
@@ -140,9 +148,16 @@ func (m *Machine) fire(t Timer) {
 	case timerAnswer:
 		m.endCall(m.timedCall(t), BySystem, CauseAnswerTimeout, 503)
 	case timerPrompt, timerGreeting:
-		m.enqueue(m.timedCall(t))
+		m.route(m.timedCall(t))
 	case timerMaxWait:
-		m.endCall(m.timedCall(t), BySystem, CauseMaxWait, 0)
+		m.waitedTooLong(m.timedCall(t))
+	case timerEmpty:
+		m.leftEmpty(m.timedQueue(t))
+	case timerAnnounce:
+		m.announce(m.timedCall(t))
+	case timerDismiss:
+		c := m.timedCall(t)
+		m.endCall(c, c.By, c.Cause, 0)
 	case timerRing:
 		m.dialTimedOut(m.timedCall(t), LegID(t.Sub))
 	case timerOffer:
@@ -170,6 +185,14 @@ func (m *Machine) timedCall(t Timer) *call {
 		panic(fmt.Sprintf("acd: index %d: timer %d of call %s, which is not open", m.index, t.Kind, t.ID))
 	}
 	return m.own(c)
+}
+
+func (m *Machine) timedQueue(t Timer) *queue {
+	q, ok := m.queues[QueueID(t.ID)]
+	if !ok {
+		panic(fmt.Sprintf("acd: index %d: timer %d of unknown queue %s", m.index, t.Kind, t.ID))
+	}
+	return q
 }
 
 func (m *Machine) timedAgent(t Timer) *agent {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"trunkline/routerd/acd"
 )
@@ -17,8 +18,9 @@ func LoadRouting(path string) (acd.Config, error) {
 	return ParseRouting(path, src)
 }
 
-// ParseRouting reads and validates a routing tree; name heads the faults. The
-// error joins all of them, by line.
+// ParseRouting reads and validates a routing tree and fills in what its
+// calendars' zones mean in the years around the present; name heads the faults.
+// The error joins all of them, by line.
 func ParseRouting(name string, src []byte) (acd.Config, error) {
 	t, err := parse(name, src)
 	if err != nil {
@@ -26,6 +28,7 @@ func ParseRouting(name string, src []byte) (acd.Config, error) {
 	}
 	var c acd.Config
 	t.into(&c)
+	fillOffsets(&c, time.Now().Year())
 	t.machine(c.Validate())
 	if err := t.err(); err != nil {
 		return acd.Config{}, err

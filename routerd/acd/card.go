@@ -1,0 +1,88 @@
+package acd
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Bounds of a call's card.
+const (
+	maxCard     = 32  // keys
+	maxCardText = 256 // bytes of a key or a value
+)
+
+func byKey(a Attr, key string) int { return cmp.Compare(a.Key, key) }
+
+func cardValue(card []Attr, key string) (string, bool) {
+	i, ok := slices.BinarySearchFunc(card, key, byKey)
+	if !ok {
+		return "", false
+	}
+	return card[i].Value, true
+}
+
+// withCard returns the card with the changes; the old one is shared with orders
+// and snapshots and stays as it is.
+func withCard(card, changes []Attr) []Attr {
+	out := append(make([]Attr, 0, len(card)+len(changes)), card...)
+	for _, a := range changes {
+		i, known := slices.BinarySearchFunc(out, a.Key, byKey)
+		switch {
+		case known && a.Value == "":
+			out = slices.Delete(out, i, i+1)
+		case known:
+			out[i].Value = a.Value
+		case a.Value != "":
+			out = slices.Insert(out, i, a)
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// badCard tells what is wrong with what is to be put on a card, or "".
+func badCard(changes []Attr) string {
+	for _, a := range changes {
+		if a.Key == "" {
+			return ReasonBadCard
+		}
+		if len(a.Key) > maxCardText || len(a.Value) > maxCardText {
+			return ReasonCardTooBig
+		}
+	}
+	return ""
+}
+
+// callTagged: the card is for the rules, when the call is routed, and for the
+// agent's screen, when a phone is next rung.
+func (m *Machine) callTagged(c *call, b CallTagged) Result {
+	if c.State == CallEnding {
+		return m.noop(ReasonUnexpected)
+	}
+	if reason := badCard(b.Card); reason != "" {
+		return m.noop(reason)
+	}
+	card := withCard(c.Card, b.Card)
+	if len(card) > maxCard {
+		return m.noop(ReasonCardTooBig)
+	}
+	if slices.Equal(card, c.Card) {
+		return m.noop(ReasonUnchanged)
+	}
+	c.Card = card
+	w := m.fact(Fact{Kind: FactCallTagged, Call: c.ID})
+	for _, a := range b.Card {
+		w.text(a.Key, a.Value)
+	}
+	return Result{Applied: true}
+}
+
+// cardOf is what the number puts on the card of every call to it.
+func cardOf(n *Number) []Attr {
+	if len(n.Card) == 0 {
+		return nil
+	}
+	return withCard(nil, n.Card)
+}

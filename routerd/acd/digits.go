@@ -1,0 +1,19 @@
+package acd
+
+// digitsCollected: the keys of a waiting caller. Others' digits are between them
+// and whom they talk to.
+func (m *Machine) digitsCollected(c *call, b DigitsCollected) Result {
+	if b.Leg != c.Caller || c.Caller == "" || c.State != CallWaiting {
+		return m.noop(ReasonUnexpected)
+	}
+	for i := range b.Digits {
+		q, key := m.queues[c.Queue], b.Digits[i:i+1]
+		switch key {
+		case q.ExitKey:
+			m.withdraw(c, CauseExitKey)
+			m.divert(c, &q.Exit, CauseExitKey)
+			return Result{Applied: true} // the rest was meant for this queue
+		}
+	}
+	return m.noop(ReasonNoSuchKey)
+}

@@ -29,8 +29,9 @@ type Outbound struct {
 	RingTimeout time.Duration `cbor:"3,keyasint,omitempty" yaml:"ring_timeout"` // 0: 30 s
 }
 
-// Number says what a dialled number does: greet, then route. The first of Rules
-// whose When holds replaces the fields it sets.
+// Number says what a dialled number does: greet, then route. Each of greeting,
+// queue or chain, priority and needs is said by the first of Rules that holds and
+// says it, else by the number.
 type Number struct {
 	Number   string  `cbor:"1,keyasint" yaml:"number"`   // E.164 with +
 	Greeting string  `cbor:"2,keyasint" yaml:"greeting"` // empty: none
@@ -44,7 +45,8 @@ type Number struct {
 
 // Rule replaces what a Number says while its condition holds. Rules are asked
 // twice: when the call arrives, for the greeting and for a refusal, and when it
-// is routed, with what was learned meanwhile (CallTagged).
+// is routed, with what was learned meanwhile (CallTagged). One that refuses has
+// no say after one that holds and names a queue or chain: that let the call in.
 type Rule struct {
 	When     When    `cbor:"1,keyasint" yaml:"when"`
 	Greeting string  `cbor:"2,keyasint,omitempty" yaml:"greeting"`
@@ -68,12 +70,13 @@ type When struct {
 }
 
 // Then says where a call goes that can't stay where it is: at most one of the
-// fields, and none ends it. A call keeps its ticket on the way.
+// fields, and none ends it. A call keeps its ticket on the way. It is moved ten
+// times at most; where it would be moved once more it ends.
 type Then struct {
 	Queue    QueueID `cbor:"1,keyasint,omitempty" yaml:"queue"`
 	Chain    ChainID `cbor:"2,keyasint,omitempty" yaml:"chain"`
 	Prompt   string  `cbor:"3,keyasint,omitempty" yaml:"prompt"`   // play it, then end the call
-	Refuse   int     `cbor:"4,keyasint,omitempty" yaml:"refuse"`   // SIP code where the call is not answered yet, else end it
+	Refuse   int     `cbor:"4,keyasint,omitempty" yaml:"refuse"`   // SIP code for a call that arrives and would come here, else end it
 	Callback bool    `cbor:"5,keyasint,omitempty" yaml:"callback"` // promise a callback without asking, where the queue has them
 }
 
@@ -112,13 +115,13 @@ type Queue struct {
 	Weight       int           `cbor:"18,keyasint,omitempty" yaml:"weight"`        // 0: 100
 	PriorityStep time.Duration `cbor:"19,keyasint,omitempty" yaml:"priority_step"` // 0: 1 min
 
-	Calendar     CalendarID    `cbor:"20,keyasint,omitempty" yaml:"calendar"` // empty: always open
-	WhenClosed   Then          `cbor:"21,keyasint,omitzero" yaml:"when_closed"`
+	Calendar     CalendarID    `cbor:"20,keyasint,omitempty" yaml:"calendar"`   // empty: always open
+	WhenClosed   Then          `cbor:"21,keyasint,omitzero" yaml:"when_closed"` // who waits when it closes is still served
 	WhenFull     Then          `cbor:"22,keyasint,omitzero" yaml:"when_full"`
 	AfterMaxWait Then          `cbor:"23,keyasint,omitzero" yaml:"after_max_wait"`
-	Empty        string        `cbor:"24,keyasint,omitempty" yaml:"empty"`     // when the queue counts as empty of agents: never (default), logged-out, unavailable
-	WhenEmpty    Then          `cbor:"25,keyasint,omitzero" yaml:"when_empty"` // for who comes, and for who waits ...
-	LeaveEmpty   time.Duration `cbor:"26,keyasint,omitempty" yaml:"leave_empty"`
+	Empty        string        `cbor:"24,keyasint,omitempty" yaml:"empty"`       // when the queue counts as empty of agents: never (default), logged-out, unavailable
+	WhenEmpty    Then          `cbor:"25,keyasint,omitzero" yaml:"when_empty"`   // for who comes, and for who waits ...
+	LeaveEmpty   time.Duration `cbor:"26,keyasint,omitempty" yaml:"leave_empty"` // ... so long; 0: who waits stays
 	Admission    []Admission   `cbor:"27,keyasint,omitempty" yaml:"admission"`
 
 	Announce     Announcing    `cbor:"28,keyasint,omitzero" yaml:"announce"`
@@ -156,7 +159,7 @@ type Admission struct {
 
 // Announcing says what waiting callers are told.
 type Announcing struct {
-	First    time.Duration `cbor:"1,keyasint,omitempty" yaml:"first"` // after entering the queue
+	First    time.Duration `cbor:"1,keyasint,omitempty" yaml:"first"` // after entering the queue; 0: as Every
 	Every    time.Duration `cbor:"2,keyasint,omitempty" yaml:"every"` // 0: nothing is announced; at least 15 s
 	Position bool          `cbor:"3,keyasint,omitempty" yaml:"position"`
 	Wait     bool          `cbor:"4,keyasint,omitempty" yaml:"wait"`
@@ -195,7 +198,7 @@ type Hours struct {
 
 // Holiday replaces the hours of one day; without hours it is closed.
 type Holiday struct {
-	Date string `cbor:"1,keyasint" yaml:"date"` // YYYY-MM-DD, or MM-DD for every year
+	Date string `cbor:"1,keyasint" yaml:"date"` // YYYY-MM-DD, or MM-DD for every year; given twice, it has both hours
 	From string `cbor:"2,keyasint,omitempty" yaml:"from"`
 	To   string `cbor:"3,keyasint,omitempty" yaml:"to"`
 }

@@ -124,6 +124,7 @@ func (m *Machine) leaveQueue(c *call) {
 	if c.pos >= 0 {
 		q.waiting.remove(c.pos)
 	}
+	m.touch(q) // the next one may stand in line for the first time
 }
 
 // touch notes that the queue may have a call and an agent for each other.
@@ -132,6 +133,15 @@ func (m *Machine) touch(q *queue) {
 		q.dirty = true
 		m.dirty = append(m.dirty, q)
 	}
+}
+
+// rest forgets which queues were touched: a machine that was saved between two
+// commands had nothing left to offer.
+func (m *Machine) rest() {
+	for _, q := range m.dirty {
+		q.dirty = false
+	}
+	m.dirty = m.dirty[:0]
 }
 
 // dispatch offers waiting calls to idle agents until one of the two runs out
@@ -155,8 +165,7 @@ func (m *Machine) dispatch() {
 		}
 	}
 	for _, q := range m.dirty {
-		q.dirty = false
 		q.busy(m.now)
 	}
-	m.dirty = m.dirty[:0]
+	m.rest()
 }

@@ -141,6 +141,7 @@ func Restore(s *State) (*Machine, error) {
 	if s.Configured {
 		m.config = &s.Config
 		m.reindex()
+		m.rest()
 	}
 	return m, nil
 }

@@ -238,9 +238,6 @@ func (v *validator) chain(c *Chain, path string) {
 		}
 	}
 	v.then(&c.Then, nil, path+".then")
-	if c.Then.Chain == c.ID && c.ID != "" {
-		v.fault(path+".then.chain", "is the chain itself")
-	}
 }
 
 func (v *validator) needs(needs []Skill, path string) {

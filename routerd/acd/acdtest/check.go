@@ -22,6 +22,7 @@ func Check(m *acd.Machine) error {
 	k.media()
 	k.timers()
 	k.channels(m)
+	k.waiting(m)
 	return errors.Join(k.errs...)
 }
 

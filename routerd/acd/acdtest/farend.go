@@ -30,7 +30,9 @@ type FarEnd struct {
 	rang    map[acd.EffectID]bool
 	ended   map[acd.CallID]int // CDRs by call
 	seen    uint64             // facts up to this index are counted
-	tickets map[acd.QueueID]uint64
+	tickets map[acd.CallID]uint64
+	newest  uint64                  // ticket
+	told    map[acd.CallID]acd.Call // what waiting callers were told
 }
 
 // event is a command that is on its way, built when it is due.
@@ -51,7 +53,7 @@ var (
 func NewFarEnd(dice Dice) (*FarEnd, error) {
 	f := &FarEnd{
 		Driver: NewDriver(), dice: dice, lives: make(map[acd.WorkerID]uint64), rang: make(map[acd.EffectID]bool),
-		ended: make(map[acd.CallID]int), tickets: make(map[acd.QueueID]uint64),
+		ended: make(map[acd.CallID]int), tickets: make(map[acd.CallID]uint64), told: make(map[acd.CallID]acd.Call),
 	}
 	queue := acd.Queue{
 		ID: "sales", Music: "music", RingTimeout: 15 * time.Second, WrapUp: 5 * time.Second, MaxWait: 2 * time.Minute,
@@ -60,11 +62,23 @@ func NewFarEnd(dice Dice) (*FarEnd, error) {
 	support := queue
 	support.ID, support.WrapUp, support.RejectDelay = "support", 0, 0
 	support.Strategy, support.RingMost = acd.RingAll, 2
+	waitingRules(&queue, &support)
 	cfg := acd.Config{
 		Trunks:      []acd.Trunk{{ID: "sbc-a", Channels: 8}, {ID: "sbc-b", Channels: 8}},
 		MaxChannels: 12,
-		Numbers:     []acd.Number{{Number: "+100", Greeting: "hello", Queue: "sales"}, {Number: "+200", Queue: "support"}},
-		Queues:      []acd.Queue{queue, support},
+		Numbers: []acd.Number{
+			{Number: "+100", Greeting: "hello", Queue: "sales", Card: []acd.Attr{{Key: "city", Value: "Perm"}}, Rules: []acd.Rule{
+				{When: acd.When{Open: "odd"}, Greeting: "odd-day"},
+				{When: acd.When{Card: "vip"}, Queue: "support"},
+				{When: acd.When{Queue: "support", EWT: time.Minute}, Refuse: 480},
+			}},
+			{Number: "+200", Queue: "support"},
+		},
+		Calendars: []acd.Calendar{{
+			ID: "odd", Zone: "UTC", Offsets: []acd.Offset{{}},
+			Hours: []acd.Hours{{Days: "tue,thu,sat", From: "22:20", To: "22:10"}},
+		}},
+		Queues: []acd.Queue{queue, support},
 	}
 	for i, id := range simAgents {
 		a := acd.Agent{ID: id, Queues: []acd.QueueID{"sales", "support"}[i%2 : 1+i%2], AutoAvailable: i > 0}
@@ -115,6 +129,8 @@ func (f *FarEnd) Step() error {
 			return f.disturb(what)
 		case what == 10:
 			return f.agentActs()
+		case what == 11:
+			return f.callerActs()
 		}
 	}
 	return f.next()
@@ -261,6 +277,10 @@ func (f *FarEnd) carryOut(effects []acd.Effect) error {
 			d := time.Duration(f.dice.Int(9, "lasts")) * time.Second
 			f.later(e, 50*time.Millisecond, "prompt", func(on acd.OnCall) acd.Body {
 				return acd.PromptStarted{OnCall: on, Leg: o.Leg, Prompt: o.Prompt, Duration: d}
+			})
+		case acd.Announce:
+			f.later(e, 50*time.Millisecond, "announcement", func(on acd.OnCall) acd.Body {
+				return acd.PromptStarted{OnCall: on, Leg: o.Leg, Prompt: o.Name, Duration: time.Second}
 			})
 		case acd.RingAgent:
 			if f.rang[e.ID] {

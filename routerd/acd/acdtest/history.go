@@ -11,6 +11,9 @@ import (
 // history checks the promises that show in the facts: one CDR per call, and
 // first come first served.
 func (f *FarEnd) history() error {
+	if err := f.neverGrows(); err != nil {
+		return err
+	}
 	facts := f.M.FactsAfter(f.seen, 0)
 	f.seen = f.index
 	for _, fact := range facts {
@@ -26,10 +29,16 @@ func (f *FarEnd) history() error {
 			}
 		case acd.FactCallQueued:
 			ticket, err := strconv.ParseUint(fact.Attr("ticket"), 10, 64)
-			if err != nil || ticket <= f.tickets[""] {
-				return fmt.Errorf("call %s has ticket %q after %d", fact.Call, fact.Attr("ticket"), f.tickets[""])
+			if had, ok := f.tickets[fact.Call]; ok {
+				if ticket != had {
+					return fmt.Errorf("call %s has ticket %q, had %d", fact.Call, fact.Attr("ticket"), had)
+				}
+				continue
 			}
-			f.tickets[""] = ticket
+			if err != nil || ticket <= f.newest {
+				return fmt.Errorf("call %s has ticket %q after %d", fact.Call, fact.Attr("ticket"), f.newest)
+			}
+			f.newest, f.tickets[fact.Call] = ticket, ticket
 		}
 	}
 	return nil

@@ -52,6 +52,12 @@ func printOrder(order acd.Order) string {
 			return fmt.Sprintf("play leg=%s prompt=%s loop", o.Leg, o.Prompt)
 		}
 		return fmt.Sprintf("play leg=%s prompt=%s", o.Leg, o.Prompt)
+	case acd.Announce:
+		line := fmt.Sprintf("announce leg=%s %s", o.Leg, strings.Join(o.Prompts, "+"))
+		if o.Then.Name != "" {
+			line += " then=" + o.Then.Name
+		}
+		return line
 	case acd.RingAgent:
 		var uris []string
 		for _, ct := range o.Contacts {
@@ -81,6 +87,22 @@ func printOrder(order acd.Order) string {
 		return fmt.Sprintf("host %s on %s/%d standby=%s epoch=%d", o.Address, o.Worker, o.Incarnation, o.Standby, o.Epoch)
 	}
 	panic(fmt.Sprintf("acdtest: no print for %T", order))
+}
+
+func printWait(w acd.WaitInfo) string {
+	line := "queue " + string(w.Queue)
+	if w.Known {
+		line += fmt.Sprintf(" p50=%s p90=%s", span(w.P50), span(w.P90))
+	} else {
+		line += " unknown"
+	}
+	if w.ASA > 0 {
+		line += " asa=" + span(w.ASA)
+	}
+	if w.Foretold > 0 {
+		line += fmt.Sprintf(" foretold=%d within-p50=%d within-p90=%d error=%s", w.Foretold, w.WithinP50, w.WithinP90, span(w.Error))
+	}
+	return line
 }
 
 // moment prints a machine time as time since the driver began.

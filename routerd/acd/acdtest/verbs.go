@@ -34,6 +34,10 @@ var verbs = map[string]func(*script, *args) ([]string, error){
 	"call":         (*script).call,
 	"show":         (*script).show,
 	"facts":        (*script).facts,
+	"digits":       (*script).digits,
+	"tag":          (*script).tag,
+	"rush":         (*script).rush,
+	"serve":        (*script).serve,
 	"confirm":      (*script).confirm,
 	"restless":     (*script).restless,
 	"retained":     (*script).retained,
@@ -132,10 +136,12 @@ func (s *script) workerDie(a *args) ([]string, error) {
 	return s.propose(acd.WorkerDied{Worker: acd.WorkerID(a.text("", "")), Incarnation: uint64(a.number("life", 1))})
 }
 
-// arrive CALL [owner=r1] [trunk=sbc-a] [to=+100]
+// arrive CALL [owner=r1] [trunk=sbc-a] [to=+100] [from=+79001]
 func (s *script) arrive(a *args) ([]string, error) {
 	id := a.text("", "")
-	return s.propose(s.arrival(id, a.text("owner", "r1"), a.text("trunk", "sbc-a"), a.text("to", "+100")))
+	arrival := s.arrival(id, a.text("owner", "r1"), a.text("trunk", "sbc-a"), a.text("to", "+100"))
+	arrival.From = a.text("from", arrival.From)
+	return s.propose(arrival)
 }
 
 func (s *script) arrival(id, owner, trunk, to string) acd.CallArrived {
@@ -229,12 +235,13 @@ func (s *script) repeat(*args) ([]string, error) {
 }
 
 // call CALL to=arriving|greeting|waiting|ringing|talking [owner=r1] [number=+100]
-// [media=m1.1] brings a call that far and prints its line. What else the
+// [from=+79001] [media=m1.1] brings a call that far and prints its line. What else the
 // commands caused is not printed: other scripts show it.
 func (s *script) call(a *args) ([]string, error) {
 	id, to := a.text("", ""), a.text("to", "talking")
 	media := acd.Media{Address: a.text("media", "m1.1"), Codec: "PCMA", Suite: "AEAD_AES_128_GCM"}
 	arrival := s.arrival(id, a.text("owner", "r1"), a.text("trunk", "sbc-a"), a.text("number", "+100"))
+	arrival.From = a.text("from", arrival.From)
 	head := func() acd.OnCall {
 		c, _ := s.M.Call(acd.CallID(id))
 		return acd.OnCall{Call: acd.CallID(id), Epoch: c.Epoch}
@@ -307,6 +314,16 @@ func (s *script) show(a *args) ([]string, error) {
 	case "queues":
 		for _, q := range s.M.Queues() {
 			add("queue %s waiting=%d oldest=%s agents=%d idle=%d", q.ID, q.Waiting, moment(q.Oldest), q.Agents, q.Idle)
+		}
+	case "waits":
+		for _, w := range s.M.Waits() {
+			add("%s", printWait(w))
+		}
+	case "line":
+		for _, c := range s.M.Calls() {
+			if position, p50, p90, known := s.M.Position(c.ID); position > 0 {
+				add("%s ticket=%d in %s position=%d p50=%s p90=%s known=%t", c.ID, c.Ticket, c.Queue, position, span(p50), span(p90), known)
+			}
 		}
 	case "media":
 		for _, h := range s.M.MediaHosts() {

@@ -1,0 +1,194 @@
+package acdtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"trunkline/routerd/acd"
+)
+
+// digits CALL keys=1 [leg=1]
+func (s *script) digits(a *args) ([]string, error) {
+	return s.propose(acd.DigitsCollected{OnCall: s.head(a), Leg: acd.LegID(a.text("leg", "1")), Digits: a.text("keys", "")})
+}
+
+// tag CALL with=key:value,key:value; no value removes a key. pad=N makes each
+// value so long, keys=N adds so many keys.
+func (s *script) tag(a *args) ([]string, error) {
+	tagged := acd.CallTagged{OnCall: s.head(a)}
+	for _, pair := range a.list("with", "") {
+		key, value, _ := strings.Cut(pair, ":")
+		value += strings.Repeat("x", max(0, a.number("pad", 0)-len(value)))
+		tagged.Card = append(tagged.Card, acd.Attr{Key: key, Value: value})
+	}
+	for i := range a.number("keys", 0) {
+		tagged.Card = append(tagged.Card, acd.Attr{Key: fmt.Sprint("key", i), Value: "v"})
+	}
+	return s.propose(tagged)
+}
+
+// rush PREFIX calls=N [every=1s] [number=+100] brings so many calls into their
+// queue, one after the other, and prints nothing.
+func (s *script) rush(a *args) ([]string, error) {
+	prefix, number := a.text("", ""), a.text("number", "+100")
+	every := a.duration("every")
+	for i := range a.number("calls", 1) {
+		s.Clock = max(s.Clock, s.M.Now()).Add(max(every, time.Millisecond))
+		id := acd.CallID(fmt.Sprint(prefix, i+1))
+		on := func() acd.OnCall {
+			c, _ := s.M.Call(id)
+			return acd.OnCall{Call: id, Epoch: c.Epoch}
+		}
+		arrival := s.arrival(string(id), "r1", "sbc-a", number)
+		arrival.From = fmt.Sprintf("+7900%04d", i)
+		if err := s.quietly(arrival); err != nil {
+			return nil, err
+		}
+		media := acd.Media{Address: "m1.1", Codec: "PCMA", Suite: "AEAD_AES_128_GCM"}
+		if err := s.quietly(acd.LegAnswered{OnCall: on(), Leg: acd.CallerLeg, Media: media}); err != nil {
+			return nil, err
+		}
+		c, _ := s.M.Call(id)
+		if err := s.quietly(acd.PromptStarted{OnCall: on(), Leg: acd.CallerLeg, Prompt: c.Prompt.Name, Failed: true}); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// serve agents=ann,bob calls=N [talk=60s] lets the agents answer whatever is
+// offered to them after 2 s, talk so long and hang up, until so many
+// conversations are over; talk=60s..180s spreads them evenly. It prints nothing.
+func (s *script) serve(a *args) ([]string, error) {
+	agents := a.list("agents", "")
+	shortest, longest, spread := strings.Cut(a.text("talk", "60s"), "..")
+	if !spread {
+		longest = shortest
+	}
+	from, err := time.ParseDuration(shortest)
+	if err != nil {
+		return nil, err
+	}
+	to, err := time.ParseDuration(longest)
+	if err != nil {
+		return nil, err
+	}
+	hangUp := make(map[acd.CallID]acd.Time)
+	for over, step := 0, 0; over < a.number("calls", 1); step++ {
+		if step > 100_000 {
+			return nil, fmt.Errorf("nothing comes to its end")
+		}
+		s.Clock = max(s.Clock, s.M.Now()).Add(time.Second)
+		for _, c := range s.M.Calls() {
+			on := acd.OnCall{Call: c.ID, Epoch: c.Epoch}
+			for _, l := range c.Legs {
+				ringing := l.State == acd.LegNew && l.Started.Add(2*time.Second) <= s.Clock
+				switch {
+				case l.Role == acd.RoleAgent && ringing && slices.Contains(agents, string(l.Agent)):
+					err = s.quietly(acd.LegAnswered{OnCall: on, Leg: l.ID, Media: acd.Media{Address: "m1.1"}})
+					hangUp[c.ID] = s.Clock.Add(from + (to-from)*time.Duration(step*7%11)/10)
+				case c.State == acd.CallTalking && l.ID == c.Caller && hangUp[c.ID] > 0 && hangUp[c.ID] <= s.Clock:
+					err = s.quietly(acd.LegEnded{OnCall: on, Leg: l.ID, Cause: "bye"})
+					over++
+				case l.State == acd.LegEnding || l.State == acd.LegCancelling:
+					err = s.quietly(acd.LegEnded{OnCall: on, Leg: l.ID, Cause: "hangup"})
+				}
+				if err != nil {
+					return nil, err
+				}
+			}
+		}
+		if err := s.quietly(acd.Ticked{}); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// quietly proposes what must be applied.
+func (s *script) quietly(body acd.Body) error {
+	r, _, err := s.Propose(body)
+	if err == nil && !r.Applied {
+		err = fmt.Errorf("%T: %s", body, r.Reason)
+	}
+	return err
+}
+
+// waitingRules gives the queues of the simulation all that a wait can meet.
+func waitingRules(sales, support *acd.Queue) {
+	sales.AfterMaxWait, sales.WhenFull = acd.Then{Queue: "support"}, acd.Then{Prompt: "busy"}
+	sales.Announce = acd.Announcing{First: 3 * time.Second, Every: 15 * time.Second, Position: true, Wait: true}
+	sales.Admission = []acd.Admission{{Calls: 5, ASA: time.Minute, Then: acd.Then{Queue: "support"}}}
+	sales.ExitKey, sales.Exit = "0", acd.Then{Queue: "support"}
+	support.Announce = acd.Announcing{Every: 20 * time.Second, Wait: true}
+	support.Empty, support.LeaveEmpty, support.WhenEmpty = "unavailable", 25*time.Second, acd.Then{Prompt: "nobody"}
+	support.WhenFull, support.AfterMaxWait = acd.Then{Refuse: 486}, acd.Then{Queue: "sales"}
+	support.ExitKey, support.Exit = "#", acd.Then{}
+}
+
+// callerActs: a caller presses keys, or another system knows something.
+func (f *FarEnd) callerActs() error {
+	calls := f.M.Calls()
+	if len(calls) == 0 {
+		return f.next()
+	}
+	c := calls[f.dice.Int(len(calls), "call")]
+	on := acd.OnCall{Call: c.ID, Epoch: c.Epoch}
+	if f.dice.Int(2, "act") == 0 {
+		return f.propose("tag", acd.CallTagged{OnCall: on, Card: []acd.Attr{{Key: []string{"vip", "city"}[f.dice.Int(2, "key")], Value: []string{"", "x"}[f.dice.Int(2, "value")]}}})
+	}
+	return f.propose("digits", acd.DigitsCollected{OnCall: on, Leg: c.Caller, Digits: []string{"0", "#", "5"}[f.dice.Int(3, "key")]})
+}
+
+// neverGrows: what a waiting caller was told of the wait left, and in one queue
+// of its place, is never more than it was told before.
+func (f *FarEnd) neverGrows() error {
+	for _, c := range f.M.Calls() {
+		was, ok := f.told[c.ID]
+		switch {
+		case c.ToldP50 < 0 || c.ToldP90 < c.ToldP50 || c.ToldPosition < 0:
+			return fmt.Errorf("call %s was told %s, %s at position %d", c.ID, c.ToldP50, c.ToldP90, c.ToldPosition)
+		case !ok:
+		case was.ToldP50 > 0 && c.ToldP50 > was.ToldP50 || was.ToldP90 > 0 && c.ToldP90 > was.ToldP90:
+			return fmt.Errorf("call %s is told %s to %s after %s to %s", c.ID, c.ToldP50, c.ToldP90, was.ToldP50, was.ToldP90)
+		case was.Joined == c.Joined && was.ToldPosition > 0 && c.ToldPosition > was.ToldPosition:
+			return fmt.Errorf("call %s is told position %d after %d", c.ID, c.ToldPosition, was.ToldPosition)
+		}
+		f.told[c.ID] = c
+	}
+	return nil
+}
+
+// waiting: a queue counts its calls, knows their places by their tickets, and
+// times what it promised them.
+func (k *checker) waiting(m *acd.Machine) {
+	lines := make(map[acd.QueueID][]*acd.Call)
+	for _, c := range k.s.Calls {
+		if c.State != acd.CallWaiting {
+			continue
+		}
+		lines[c.Queue] = append(lines[c.Queue], c)
+		if c.Until != 0 && !slices.ContainsFunc(k.s.Timers, func(t acd.Timer) bool { return t.ID == string(c.ID) && t.At == c.Until }) {
+			k.fault("call %s may wait until %d and nothing ends that", c.ID, c.Until)
+		}
+	}
+	for _, q := range m.Queues() {
+		line := lines[q.ID]
+		if q.Waiting != len(line) {
+			k.fault("queue %s counts %d calls, there are %d", q.ID, q.Waiting, len(line))
+		}
+		places := make(map[int]acd.CallID)
+		for _, c := range line {
+			position, p50, p90, known := m.Position(c.ID)
+			if other, taken := places[position]; taken || position < 1 || position > len(line) {
+				k.fault("call %s is at %d of %d in %s, %s is there", c.ID, position, len(line), q.ID, other)
+			}
+			places[position] = c.ID
+			if p50 < 0 || p90 < p50 || !known && p90 != 0 {
+				k.fault("call %s has an estimate of %s to %s", c.ID, p50, p90)
+			}
+		}
+	}
+}

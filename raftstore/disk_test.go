@@ -2,11 +2,14 @@ package raftstore
 
 import (
 	"errors"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
 )
 
 // tarDisk is a store whose writes take as long as it is told.
@@ -32,13 +35,15 @@ func (d *tarDisk) Set(key, v []byte) error {
 	return d.InmemStore.Set(key, v)
 }
 
+// writes are those that a node can't be without.
+var writes = map[string]func(raft.LogStore, raft.StableStore) error{
+	"entry":   func(l raft.LogStore, _ raft.StableStore) error { return l.StoreLog(&raft.Log{Index: 1}) },
+	"entries": func(l raft.LogStore, _ raft.StableStore) error { return l.StoreLogs([]*raft.Log{{Index: 1}}) },
+	"term":    func(_ raft.LogStore, s raft.StableStore) error { return s.SetUint64([]byte("t"), 1) },
+	"vote":    func(_ raft.LogStore, s raft.StableStore) error { return s.Set([]byte("v"), nil) },
+}
+
 func TestHungWriteIsFatal(t *testing.T) {
-	writes := map[string]func(raft.LogStore, raft.StableStore) error{
-		"entry":   func(l raft.LogStore, _ raft.StableStore) error { return l.StoreLog(&raft.Log{Index: 1}) },
-		"entries": func(l raft.LogStore, _ raft.StableStore) error { return l.StoreLogs([]*raft.Log{{Index: 1}}) },
-		"term":    func(_ raft.LogStore, s raft.StableStore) error { return s.SetUint64([]byte("t"), 1) },
-		"vote":    func(_ raft.LogStore, s raft.StableStore) error { return s.Set([]byte("v"), nil) },
-	}
 	for name, write := range writes {
 		f := func(takes time.Duration, want bool) {
 			t.Helper()
@@ -70,6 +75,48 @@ func TestHungWriteIsFatal(t *testing.T) {
 		}
 		f(299*time.Millisecond, false)
 		f(5*time.Second, true)
+	}
+}
+
+// badDisk is a store whose writes fail.
+type badDisk struct {
+	raft.InmemStore
+	err error
+}
+
+func (d *badDisk) StoreLogs([]*raft.Log) error    { return d.err }
+func (d *badDisk) SetUint64([]byte, uint64) error { return d.err }
+func (d *badDisk) Set([]byte, []byte) error       { return d.err }
+
+func TestFailedWriteIsFatalAndSaysWhatToDo(t *testing.T) {
+	sealed := errors.New("segment is sealed")
+	for name, write := range writes {
+		f := func(dir string, fails, want error, advice string) {
+			t.Helper()
+			var fatal error
+			store := &badDisk{err: fails}
+			watch := &diskWatch{dir: dir, deadline: time.Second, fatal: func(err error) { fatal = err }, took: func(time.Duration) {}}
+			if err := write(&watchedLog{store, watch}, &watchedStable{store, watch}); !errors.Is(err, fails) {
+				t.Errorf("%s: raft is told %v", name, err)
+			}
+			if !errors.Is(fatal, want) || want != nil && (!errors.Is(fatal, fails) || !strings.Contains(fatal.Error(), advice)) {
+				t.Errorf("%s fails with %v: fatal is %v", name, fails, fatal)
+			}
+		}
+		f(t.TempDir(), syscall.ENOSPC, ErrDiskFull, "free space")
+		f(t.TempDir(), syscall.EIO, ErrDiskFailed, "mend the disk")
+		f(t.TempDir(), sealed, ErrDiskFailed, "mend the disk")
+		f("/proc", sealed, ErrDiskFull, "free space") // 0 bytes are free there
+		f(t.TempDir(), wal.ErrClosed, nil, "")        // while stopping
+	}
+}
+
+func TestNodeDoesNotStartOnAFullDisk(t *testing.T) {
+	if err := checkRoom("/proc", 1); !errors.Is(err, ErrDiskFull) {
+		t.Errorf("no room: %v", err)
+	}
+	if err := checkRoom(t.TempDir(), 1); err != nil {
+		t.Errorf("room enough: %v", err)
 	}
 }
 

@@ -107,6 +107,19 @@ type link struct {
 	pending map[uint64]chan frame
 }
 
+// broken is closed when a connection that stood has ended; it is nil as long as
+// there is none.
+func (l *link) broken() <-chan struct{} {
+	select {
+	case <-l.ready:
+		if l.err == nil {
+			return l.down
+		}
+	default:
+	}
+	return nil
+}
+
 // sever ends the link: its writer sees it and closes the connection.
 func (l *link) sever() { l.once.Do(func() { close(l.down) }) }
 

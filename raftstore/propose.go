@@ -17,6 +17,11 @@ var (
 	ErrTooLarge = errors.New("raftstore: command is too large")
 	// ErrDiskHung is what Config.OnFatal gets when a write did not come back.
 	ErrDiskHung = errors.New("raftstore: disk hung")
+	// ErrDiskFull and ErrDiskFailed are what Config.OnFatal gets when a write
+	// of the log, term or vote failed. Open fails with ErrDiskFull when less
+	// than Config.MinFree is left.
+	ErrDiskFull   = errors.New("raftstore: disk full")
+	ErrDiskFailed = errors.New("raftstore: disk failed")
 	// ErrDiskDamaged is what Config.OnFatal gets when the log gives back
 	// another entry than was written: empty this node's Dir, and the others
 	// send it the log.

@@ -47,10 +47,15 @@ type Config struct {
 	// Logger should name the node already.
 	Logger *slog.Logger
 	// OnFatal is called, once, when this node must not go on because its
-	// disk hangs. The default ends the process with status 1.
+	// disk hangs, is full, fails or is damaged; the error says what a person
+	// must do. The default ends the process with status 1. A node whose
+	// OnFatal returns steps down as leader and follows nobody.
 	OnFatal func(error)
 	// WriteDeadline is the longest a disk write may take; 300 ms by default.
 	WriteDeadline time.Duration
+	// MinFree is the space on the disk without which the node does not
+	// start; 64 MiB by default.
+	MinFree int64
 	// Archive, when set, has applied entries and a snapshot now and then kept
 	// in ArchiveDir(Dir). Its Logger is this one's when nil.
 	Archive *archive.Options
@@ -88,6 +93,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.OnFatal == nil {
 		c.OnFatal = func(error) { os.Exit(1) }
+	}
+	if c.MinFree == 0 {
+		c.MinFree = 4 * segmentSize
 	}
 	if c.WriteDeadline == 0 {
 		c.WriteDeadline = 300 * time.Millisecond
@@ -183,8 +191,9 @@ func Open(cfg Config, sm StateMachine) (_ *Store, err error) {
 		return nil, fmt.Errorf("start raft from %s: %w", cfg.Dir, err)
 	}
 	s.fsm.starting.Store(false)
-	s.met.publish(s)
+	s.met.publish(s, cfg.Dir)
 	s.wg.Go(s.watchLeadership)
+	s.wg.Go(s.suspect)
 	if !s.disk.used {
 		s.wg.Go(s.found)
 	}
@@ -230,9 +239,9 @@ func (s *Store) newTransport() raft.Transport {
 func raftConfig(cfg Config) *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(cfg.ID)
-	c.HeartbeatTimeout = 150 * time.Millisecond
-	c.ElectionTimeout = 150 * time.Millisecond
-	c.LeaderLeaseTimeout = 75 * time.Millisecond
+	c.HeartbeatTimeout = heartbeatTimeout
+	c.ElectionTimeout = heartbeatTimeout
+	c.LeaderLeaseTimeout = leaderLease
 	c.CommitTimeout = 10 * time.Millisecond
 	c.MaxAppendEntries = 64
 	c.BatchApplyCh = false
@@ -267,6 +276,10 @@ func openDisk(cfg Config, met *meters) (*disk, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkRoom(cfg.Dir, cfg.MinFree); err != nil {
+		unlock()
+		return nil, err
+	}
 	logger := libraryLogger(cfg.Logger)
 	w, err := wal.Open(walDir, wal.WithLogger(logger), wal.WithSegmentSize(segmentSize))
 	if err != nil {
@@ -277,23 +290,9 @@ func openDisk(cfg Config, met *meters) (*disk, error) {
 		w.Close()
 		unlock()
 	}
-	files, err := raft.NewFileSnapshotStoreWithLogger(cfg.Dir, 2, logger)
-	if err != nil {
-		closeAll()
-		return nil, fmt.Errorf("open the snapshots in %s: %w", cfg.Dir, err)
-	}
-	snaps, err := newSnapshotAnchor(files)
-	if err != nil {
-		closeAll()
-		return nil, fmt.Errorf("open the snapshots in %s: %w", cfg.Dir, err)
-	}
-	used, err := raft.HasExistingState(w, w, snaps)
-	if err != nil {
-		closeAll()
-		return nil, fmt.Errorf("read the log in %s: %w", walDir, err)
-	}
 	var once sync.Once
 	watch := &diskWatch{
+		dir:      cfg.Dir,
 		deadline: cfg.WriteDeadline,
 		took:     met.wrote,
 		fatal: func(err error) {
@@ -302,6 +301,16 @@ func openDisk(cfg Config, met *meters) (*disk, error) {
 				cfg.OnFatal(err)
 			})
 		},
+	}
+	snaps, err := openSnapshots(cfg.Dir, logger, watch, met.unsnapped.Inc)
+	if err != nil {
+		closeAll()
+		return nil, err
+	}
+	used, err := raft.HasExistingState(w, w, snaps)
+	if err != nil {
+		closeAll()
+		return nil, fmt.Errorf("read the log in %s: %w", walDir, err)
 	}
 	var entries raft.LogStore = w
 	if cfg.wrapLog != nil {

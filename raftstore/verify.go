@@ -197,6 +197,3 @@ func verifyLog(log raft.LogStore, info *DirInfo, snap logPosition) error {
 	}
 	return errors.Join(faults...)
 }
-
-// snapshotTemp ends the name of a snapshot that is being written.
-const snapshotTemp = ".tmp"

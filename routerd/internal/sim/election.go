@@ -165,7 +165,7 @@ func (x *raft) takeOffice() {
 	w.judge.elected(x)
 	w.note(x.r.name, "leads", "", "", x.term)
 	if x.unsure {
-		w.judge.history.rebase = true
+		w.judge.history.rebase = x.term
 	}
 	x.role, x.leader = leader, x.id
 	x.round++

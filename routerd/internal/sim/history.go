@@ -11,16 +11,16 @@ import (
 type history struct {
 	w       *World
 	calls   map[acd.CallID]*callStory
-	order   []acd.CallID // in order of arrival
-	waiting []*callStory // in queues, in order of tickets
-	open    int
+	order   []acd.CallID               // in order of arrival
+	waiting []*callStory               // in queues, in order of tickets
+	busy    map[acd.AgentID]acd.CallID // under offer, reserved or talking
 	config  acd.Config
 	machine *acd.Machine  // after the entry whose facts are read
 	made    time.Duration // true time when that was stamped
 	// offset is machine time less true time when the first entry was applied.
 	offset  time.Duration
 	started bool
-	rebase  bool // see pace
+	rebase  uint64 // the term whose first stamp sets offset anew, see pace
 	rebased int
 	refused int
 	moved   int
@@ -36,24 +36,30 @@ type callStory struct {
 	queue   acd.QueueID
 	ticket  uint64
 	maxWait time.Duration
-	since   acd.Time // enqueued
-	offered acd.LegID
+	since   acd.Time // in this queue
+	waits   bool
+	offers  []*offerStory // live ones
 	bridged bool
 	ended   bool
 	legs    []*legStory
 }
 
-// legStory is one leg; how is what became of its offer.
-type legStory struct {
-	id    acd.LegID
+// offerStory is one call for one agent, on one or more devices.
+type offerStory struct {
+	agent acd.AgentID
 	made  acd.Time
 	madeT time.Duration
-	how   string
+	held  bool // the agent is reserved while a customer is called
+}
+
+// legStory is one leg.
+type legStory struct {
+	id    acd.LegID
 	ended bool
 }
 
 func newHistory(w *World) *history {
-	return &history{w: w, calls: map[acd.CallID]*callStory{}, causes: map[string]int{}}
+	return &history{w: w, calls: map[acd.CallID]*callStory{}, busy: map[acd.AgentID]acd.CallID{}, causes: map[string]int{}}
 }
 
 func (c *callStory) leg(id acd.LegID) *legStory {
@@ -65,12 +71,30 @@ func (c *callStory) leg(id acd.LegID) *legStory {
 	return nil
 }
 
-// take reads the facts of one entry.
-func (h *history) take(r *router, e *entry, cmd acd.Command, facts []acd.Fact) {
+func (c *callStory) offer(a acd.AgentID) *offerStory {
+	for _, o := range c.offers {
+		if o.agent == a {
+			return o
+		}
+	}
+	return nil
+}
+
+// take reads the facts of one entry. The legs that its orders begin come first:
+// not each of them has a fact of its own.
+func (h *history) take(r *router, e *entry, cmd acd.Command, effects []acd.Effect, facts []acd.Fact) {
 	now := r.machine.Now()
 	h.made = e.made
-	h.pace(now)
+	h.pace(e, now)
 	h.machine = r.machine
+	for i := range effects {
+		switch o := effects[i].Order.(type) {
+		case acd.RingAgent:
+			h.begun(effects[i].Call, o.Leg)
+		case acd.Dial:
+			h.begun(effects[i].Call, o.Leg)
+		}
+	}
 	for i := range facts {
 		switch b := cmd.Body.(type) {
 		case acd.ConfigApplied:
@@ -79,7 +103,7 @@ func (h *history) take(r *router, e *entry, cmd acd.Command, facts []acd.Fact) {
 			}
 		case acd.CallArrived:
 			if facts[i].Kind == acd.FactCallArrived {
-				h.arrived(b, now)
+				h.arrived(b)
 			}
 		}
 		h.fact(&facts[i])
@@ -91,27 +115,38 @@ func (h *history) take(r *router, e *entry, cmd acd.Command, facts []acd.Fact) {
 	}
 }
 
-func (h *history) arrived(b acd.CallArrived, now acd.Time) {
+func (h *history) arrived(b acd.CallArrived) {
 	if h.calls[b.Call] != nil {
 		h.w.fail(PromiseTerminal, "call %s arrives twice", b.Call)
 	}
-	h.calls[b.Call] = &callStory{id: b.Call, owner: b.Owner, granted: h.w.now, legs: []*legStory{{id: acd.CallerLeg, made: now}}}
+	h.calls[b.Call] = &callStory{id: b.Call, owner: b.Owner, granted: h.w.now, legs: []*legStory{{id: acd.CallerLeg}}}
 	h.order = append(h.order, b.Call)
-	h.open++
+}
+
+// begun: a leg is called.
+func (h *history) begun(call acd.CallID, id acd.LegID) {
+	c := h.calls[call]
+	if c == nil {
+		h.w.fail(PromiseTerminal, "leg %s of call %s, which never arrived", id, call)
+	}
+	if c.leg(id) != nil {
+		h.w.fail(PromiseCDR, "leg %s of call %s is begun twice", id, call)
+	}
+	c.legs = append(c.legs, &legStory{id: id})
 }
 
 // pace: cluster time goes as true time does, whatever wall clocks say. An entry
 // may be committed long after its leader stamped it. One exception, counted: a
 // node that was just started, or stopped for long, and that leads before it has
 // heard a fresh stamp goes by what its disk says of the wall clocks of that time.
-func (h *history) pace(now acd.Time) {
+func (h *history) pace(e *entry, now acd.Time) {
 	offset := time.Duration(int64(now)-epoch) - h.made
 	if !h.started {
 		h.started, h.offset = true, offset
 		return
 	}
-	if h.rebase {
-		h.rebase, h.offset = false, offset
+	if h.rebase != 0 && e.term >= h.rebase {
+		h.rebase, h.offset = 0, offset
 		h.rebased++
 	}
 	if off := offset - h.offset; off > 1500*time.Millisecond || off < -1500*time.Millisecond {
@@ -120,6 +155,9 @@ func (h *history) pace(now acd.Time) {
 }
 
 func (h *history) fact(f *acd.Fact) {
+	if s := acd.AgentState(f.Attr("state")); f.Kind == acd.FactAgentState && (s == acd.Idle || s == acd.WrapUp) {
+		delete(h.busy, f.Agent)
+	}
 	if f.Call == "" {
 		h.noteFact(f)
 		return
@@ -140,22 +178,20 @@ func (h *history) fact(f *acd.Fact) {
 	switch f.Kind {
 	case acd.FactCallQueued:
 		h.queued(c, f)
-	case acd.FactOfferMade:
+	case acd.FactOfferMade, acd.FactOfferReserved:
 		h.offered(c, f)
 	case acd.FactOfferRenewed:
-		h.settle(c, f, acd.LegID(f.Attr("was")))
-		c.legs = append(c.legs, &legStory{id: f.Leg, made: f.At, madeT: h.made})
-		c.offered = f.Leg
+		o := h.settling(c, f)
+		o.made, o.madeT = f.At, h.made
 	case acd.FactOfferAccepted:
-		h.settle(c, f, f.Leg)
+		h.settle(c, f)
+		h.busy[f.Agent] = c.id
 		h.stopWaiting(c)
 	case acd.FactOfferRejected, acd.FactOfferCancelled:
-		h.settle(c, f, f.Leg)
-		c.offered = ""
+		h.settle(c, f)
 	case acd.FactOfferTimedOut:
-		h.settle(c, f, f.Leg)
 		h.rangLongEnough(c, f)
-		c.offered = ""
+		h.settle(c, f)
 	case acd.FactCallBridged:
 		if c.bridged {
 			h.w.fail(PromiseOneCall, "call %s is bridged twice", c.id)
@@ -201,39 +237,111 @@ func (h *history) noteFact(f *acd.Fact) {
 }
 
 func (h *history) queueOf(id acd.QueueID) *acd.Queue {
+	q := h.machineQueue(id)
+	if q == nil {
+		h.w.fail(PromiseTerminal, "queue %s is not configured", id)
+	}
+	return q
+}
+
+func (h *history) machineQueue(id acd.QueueID) *acd.Queue {
 	for i := range h.config.Queues {
 		if h.config.Queues[i].ID == id {
 			return &h.config.Queues[i]
 		}
 	}
-	h.w.fail(PromiseTerminal, "queue %s is not configured", id)
 	return nil
 }
 
 func (h *history) queued(c *callStory, f *acd.Fact) {
-	if c.ticket != 0 {
-		h.w.fail(PromiseTerminal, "call %s gets a second ticket", c.id)
+	ticket, _ := strconv.ParseUint(f.Attr("ticket"), 10, 64)
+	if c.ticket != 0 && ticket != c.ticket {
+		h.w.fail(PromiseTerminal, "call %s had ticket %d and gets %d", c.id, c.ticket, ticket)
 	}
-	c.queue, c.since = f.Queue, f.At
-	c.ticket, _ = strconv.ParseUint(f.Attr("ticket"), 10, 64)
-	c.maxWait = h.queueOf(f.Queue).MaxWait
-	h.waiting = append(h.waiting, c)
+	c.ticket, c.queue, c.since, c.maxWait = ticket, f.Queue, f.At, h.queueOf(f.Queue).MaxWait
+	if !c.waits {
+		c.waits = true
+		h.waiting = append(h.waiting, c)
+	}
 }
 
-// offered: no call that stands before this one in the line, and that is under
-// no offer itself, is passed over.
+// offered: no call that stands before this one in the line, needs no more and
+// could take the offer is passed over.
 func (h *history) offered(c *callStory, f *acd.Fact) {
 	h.offers++
-	if c.offered != "" || c.bridged {
-		h.w.fail(PromiseOneCall, "call %s is offered to %s while it is under offer or talking", c.id, f.Agent)
+	held := c.offer(f.Agent)
+	if held != nil && !held.held || held == nil && h.busy[f.Agent] != "" || c.bridged {
+		h.w.fail(PromiseOneCall, "call %s is offered to %s, who has call %q already", c.id, f.Agent, h.busy[f.Agent])
 	}
-	for _, other := range h.waiting {
-		if other != c && other.queue == c.queue && other.offered == "" && other.ticket < c.ticket && h.inLine(other) {
-			h.w.fail(PromiseOrder, "call %s (ticket %d) is offered to %s before call %s (ticket %d)", c.id, c.ticket, f.Agent, other.id, other.ticket)
+	h.busy[f.Agent] = c.id
+	if held != nil { // the reserved agent's phone rings now
+		held.held, held.made, held.madeT = false, f.At, h.made
+		return
+	}
+	if c.waits && f.Attr("stage") == "" {
+		for _, other := range h.waiting {
+			if other != c && other.queue == c.queue && other.ticket < c.ticket && h.passedOver(other, c) {
+				h.w.fail(PromiseOrder, "call %s (ticket %d) is offered to %s before call %s (ticket %d)", c.id, c.ticket, f.Agent, other.id, other.ticket)
+			}
 		}
 	}
-	c.offered = f.Leg
-	c.legs = append(c.legs, &legStory{id: f.Leg, made: f.At, madeT: h.made})
+	c.offers = append(c.offers, &offerStory{agent: f.Agent, made: f.At, madeT: h.made, held: f.Kind == acd.FactOfferReserved})
+}
+
+// passedOver tells whether a call that came before another could have had its
+// offer: it still waits, has no offer too many, and no lower priority or more
+// needs.
+func (h *history) passedOver(first, second *callStory) bool {
+	most := 1
+	if q := h.queueOf(first.queue); q.Strategy == acd.RingAll {
+		if most = q.RingMost; most == 0 {
+			most = 5
+		}
+	}
+	if len(first.offers) >= most || !h.inLine(first) {
+		return false
+	}
+	a, _ := h.machine.Call(first.id)
+	b, ok := h.machine.Call(second.id)
+	return ok && a.Priority >= b.Priority && len(a.Needs) == 0 && a.Sticky == "" && a.Ring >= b.Ring
+}
+
+// settling is the live offer that a fact is about.
+func (h *history) settling(c *callStory, f *acd.Fact) *offerStory {
+	o := c.offer(f.Agent)
+	if o == nil {
+		promise := PromiseTerminal
+		if f.Kind == acd.FactOfferTimedOut {
+			promise = PromiseTimer
+		}
+		h.w.fail(promise, "%s of call %s for %s, which is not under offer", f.Kind, c.id, f.Agent)
+	}
+	return o
+}
+
+// settle: an offer has one outcome.
+func (h *history) settle(c *callStory, f *acd.Fact) {
+	h.settling(c, f)
+	delete(h.busy, f.Agent)
+	for i, o := range c.offers {
+		if o.agent == f.Agent {
+			c.offers = append(c.offers[:i:i], c.offers[i+1:]...)
+		}
+	}
+}
+
+// rangLongEnough: a ring timeout is not early, by machine time, nor by true time
+// but for what the leaders' clocks may differ.
+func (h *history) rangLongEnough(c *callStory, f *acd.Fact) {
+	o := h.settling(c, f)
+	q := h.machineQueue(f.Queue)
+	if q == nil {
+		return // of a chain
+	}
+	want := q.RingTimeout
+	if f.At.Sub(o.made) < want || h.made-o.madeT < want-1200*time.Millisecond {
+		h.w.fail(PromiseTimer, "call %s rang %s for %v (%v of machine time) of %v", c.id, f.Agent, h.made-o.madeT, f.At.Sub(o.made), want)
+	}
 }
 
 // inLine tells whether a call still waits: nothing is told of its leaving the
@@ -243,30 +351,8 @@ func (h *history) inLine(c *callStory) bool {
 	return ok && now.State == acd.CallWaiting
 }
 
-// settle: an offer has one outcome.
-func (h *history) settle(c *callStory, f *acd.Fact, id acd.LegID) {
-	l := c.leg(id)
-	switch {
-	case l == nil:
-		h.w.fail(PromiseTerminal, "%s of call %s leg %s, which was never offered", f.Kind, c.id, id)
-	case l.how != "" && f.Kind == acd.FactOfferTimedOut:
-		h.w.fail(PromiseTimer, "%s of call %s leg %s after %s", f.Kind, c.id, id, l.how)
-	case l.how != "":
-		h.w.fail(PromiseTerminal, "%s of call %s leg %s after %s", f.Kind, c.id, id, l.how)
-	}
-	l.how = f.Kind
-}
-
-// rangLongEnough: a ring timeout is not early, by machine time, nor by true time
-// but for what the leaders' clocks may differ.
-func (h *history) rangLongEnough(c *callStory, f *acd.Fact) {
-	l, want := c.leg(f.Leg), h.queueOf(c.queue).RingTimeout
-	if f.At.Sub(l.made) < want || h.made-l.madeT < want-1200*time.Millisecond {
-		h.w.fail(PromiseTimer, "call %s leg %s rang %v (%v of machine time) of %v", c.id, f.Leg, h.made-l.madeT, f.At.Sub(l.made), want)
-	}
-}
-
 func (h *history) stopWaiting(c *callStory) {
+	c.waits = false
 	for i, other := range h.waiting {
 		if other == c {
 			h.waiting = append(h.waiting[:i:i], h.waiting[i+1:]...)
@@ -288,7 +374,6 @@ func (h *history) legEnded(c *callStory, f *acd.Fact) {
 
 func (h *history) callEnded(c *callStory, f *acd.Fact) {
 	h.stopWaiting(c)
-	h.open--
 	c.ended = true
 	h.causes[f.Attr("outcome")+" "+f.Attr("cause")]++
 	for _, l := range c.legs {

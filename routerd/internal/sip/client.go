@@ -183,6 +183,11 @@ func (l *Leg) provisional(now Time, tx *inviteTx, res *Response) Output {
 	if res.Code > 100 && tx.Initial {
 		sdp := res.SDP()
 		o.Commit = o.Commit || !tx.Rang || len(sdp) > 0 && !bytes.Equal(sdp, l.r.RemoteSDP)
+		if !tx.Rang && res.ToTag() != "" && res.contact() != "" {
+			rr, _ := res.list("Record-Route")
+			slices.Reverse(rr)
+			l.r.Early = &early{Tag: res.ToTag(), Addr: res.Get("To"), Target: res.contact(), Routes: rr}
+		}
 		tx.Rang = true
 		if len(sdp) > 0 {
 			l.r.RemoteSDP = bytes.Clone(sdp)
@@ -195,6 +200,7 @@ func (l *Leg) provisional(now Time, tx *inviteTx, res *Response) Output {
 // accepted makes the dialog of the first 2xx.
 func (l *Leg) accepted(now Time, tx *inviteTx, res *Response) Output {
 	l.enterDialog(res)
+	l.r.Early = nil
 	l.r.InviteCSeq = tx.CSeq
 	l.r.RemoteSDP = bytes.Clone(res.SDP())
 	l.sessionFromAnswer(now, res)
@@ -295,18 +301,39 @@ func (l *Leg) cancelling() bool {
 func (l *Leg) sendCancel(now Time) Output {
 	tx := l.r.Out
 	p := l.inviteCompanion(tx, "CANCEL", l.r.RemoteAddr)
-	o := Output{Send: []Packet{p}}
 	if !l.hears(tx.SentBy) {
-		// A dead node's INVITE: the answers go to an address that is not ours,
-		// so waiting for them would be in vain.
-		l.r.Out = nil
-		l.fail(now, &o, Failed{Code: 487, Reason: "Cancelled After Takeover"})
-		return o
+		// A dead node's INVITE: its answers, and those to this CANCEL, go to an
+		// address that is not ours, so waiting for them would be in vain.
+		return l.leaveEarly(now, []Packet{p})
 	}
+	o := Output{Send: []Packet{p}}
 	l.r.Requests = append(l.r.Requests, l.newClientTx(now, "CANCEL", tx.Branch, tx.CSeq, p))
 	tx.GiveUp = now.Add(l.lifetime())
 	return o
 }
+
+// leaveEarly ends a ringing leg whose CANCEL can't be relied on: by BYE within
+// the early dialog (RFC 3261 section 15), which any edge can bring to the phone
+// and whose answer comes to this node. It also ends a call that the phone has
+// answered without our hearing it. Without an early dialog the leg just fails.
+func (l *Leg) leaveEarly(now Time, send []Packet) Output {
+	l.r.Out = nil
+	l.dropRequests("CANCEL")
+	o := Output{Send: send}
+	e := l.r.Early
+	if e == nil {
+		l.fail(now, &o, cancelledBlind)
+		return o
+	}
+	l.r.RemoteTag, l.r.RemoteAddr, l.r.Target, l.r.Routes = e.Tag, e.Addr, e.Target, e.Routes
+	bye := l.sendRequest(now, "BYE", nil, nil)
+	l.r.Requests[len(l.r.Requests)-1].GiveUp = now.Add(resumeGrace * l.t1())
+	o.add(bye)
+	return o
+}
+
+// cancelledBlind is how a leg fails whose INVITE's own end nobody will tell us.
+var cancelledBlind = Failed{Code: 487, Reason: "Cancelled After Takeover"}
 
 func (l *Leg) hears(sentBy string) bool {
 	return sentBy == l.r.Local.SentBy || slices.Contains(l.r.Local.Heard, sentBy)

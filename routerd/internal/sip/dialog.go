@@ -187,9 +187,17 @@ func (l *Leg) finished(now Time, method string, code int, res *Response) Output 
 	var o Output
 	switch method {
 	case "BYE":
+		if l.r.State == Pending { // see leaveEarly
+			l.fail(now, &o, cancelledBlind)
+			return o
+		}
 		l.terminate(now)
 		l.tell(&o, Ended{Cause: l.r.EndCause, Code: code})
 	case "CANCEL":
+		if code == 481 && l.r.Out != nil && l.r.Early != nil {
+			// The edge that carried the INVITE has forgotten it; the phone rings on.
+			return l.leaveEarly(now, nil)
+		}
 		if code >= 300 && res == nil && l.r.Out != nil {
 			l.r.Out = nil
 			l.fail(now, &o, Failed{Code: 487, Reason: "CANCEL Not Delivered"})

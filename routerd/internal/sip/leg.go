@@ -164,6 +164,7 @@ type record struct {
 	Retry      *retry     `cbor:"27,keyasint,omitempty"` // re-INVITE put off by glare
 	DigitsBy   digitsBy   `cbor:"28,keyasint,omitempty"` // how the far end's digits come
 	Heard      uint64     `cbor:"29,keyasint,omitempty"` // serial of the last RTP event taken
+	Early      *early     `cbor:"30,keyasint,omitempty"` // the early dialog of our INVITE
 }
 
 // retry is a re-INVITE to send again after a 491 (RFC 3261 section 14.1).
@@ -171,6 +172,15 @@ type retry struct {
 	At      Time   `cbor:"1,keyasint"`
 	SDP     []byte `cbor:"2,keyasint"`
 	Refresh bool   `cbor:"3,keyasint,omitempty"`
+}
+
+// early is the far side of an early dialog, from the first provisional answer
+// with a tag (RFC 3261 section 12.1.2).
+type early struct {
+	Tag    string   `cbor:"1,keyasint"`
+	Addr   string   `cbor:"2,keyasint"`
+	Target string   `cbor:"3,keyasint"`
+	Routes []string `cbor:"4,keyasint,omitempty"`
 }
 
 // seen is an answer given in the dialog, for repeats of its request.

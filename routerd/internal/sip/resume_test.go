@@ -138,3 +138,23 @@ func TestWhoRingsTooLateIsCancelled(t *testing.T) {
 	late(200, "ACK", "BYE")
 	late(486, "ACK")
 }
+
+// The edge that carried the INVITE is gone, another one gets the CANCEL.
+func TestAPhoneThatNoCancelReachesGetsABye(t *testing.T) {
+	l, o := NewClientLeg(start, routerLocal(), agentParams())
+	ring := answerTo(t, o.Send[0], 180, "theirs", "", Header{"Contact", "<sip:a@192.0.2.1>"}, Header{"Record-Route", "<sip:192.0.2.9;lr>"})
+	l.Response(start, ring)
+	o = l.Cancel(start)
+	o = l.Response(start, answerTo(t, o.Send[0], 481, "", ""))
+	if len(o.Send) != 1 || !o.Commit || len(o.Events) > 0 {
+		t.Fatalf("%s", show(o))
+	}
+	bye := mustRequest(t, o.Send[0].Data)
+	if bye.Method != "BYE" || bye.ToTag() != "theirs" || bye.URI != "sip:a@192.0.2.1" || bye.Get("Route") != "<sip:192.0.2.9;lr>" {
+		t.Errorf("%s", bye.Raw())
+	}
+	o = l.Response(start, answerTo(t, o.Send[0], 200, "theirs", ""))
+	if f, ok := o.Events[0].(Failed); !ok || f.Code != 487 || l.State() != Terminated {
+		t.Errorf("%s", show(o))
+	}
+}

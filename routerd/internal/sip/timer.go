@@ -213,7 +213,7 @@ func (l *Leg) Resume(now Time, local Local) Output {
 		}
 	}
 	var o Output
-	if tx := r.Out; tx != nil && tx.Initial && tx.Cancel && tx.Final == 0 && !l.cancelling() {
+	if tx := r.Out; tx != nil && tx.Initial && tx.Cancel && tx.Final == 0 && (!l.cancelling() || !l.hears(tx.SentBy)) {
 		o.add(l.sendCancel(now))
 	}
 	o.add(l.tickServer(now))

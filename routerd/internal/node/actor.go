@@ -259,9 +259,16 @@ func (a *actor) report(id acd.LegID, f fact) bool {
 	return ok
 }
 
+// fence is how long an answer of the log proves that a call is still ours, from
+// the moment it was asked for. It is less than the time in which others notice
+// that a router is silent.
+const fence = 400 * time.Millisecond
+
 // commit commits one fact together with the record of the leg it is about, and
 // returns the machine's answer. It returns false if the call is not ours any
-// more.
+// more. An answer that took longer than fence says only that it was ours then:
+// this process may have been stopped, or cut off, and others may have taken the
+// call since. Before anything is sent the log is asked again.
 func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 	head := a.head()
 	if leg := a.legs[id]; leg != nil {
@@ -271,19 +278,33 @@ func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 		}
 		head.Records = []acd.LegRecord{{Leg: id, Record: rec}}
 	}
-	res, _, err := a.n.proposer.propose(a.n.life, f(head))
+	res, late, ours := a.propose(f(head))
+	for range 3 { // a log that is always slow must not stop calls
+		if !late || !ours {
+			break
+		}
+		_, late, ours = a.propose(acd.LegUpdated{OnCall: a.head()})
+	}
+	return res, ours
+}
+
+// propose commits a command about the call and tells whether its answer came
+// late, and whether the call is ours by it.
+func (a *actor) propose(body acd.Body) (res acd.Result, late, ours bool) {
+	began := time.Now()
+	res, _, err := a.n.proposer.propose(a.n.life, body)
 	if err != nil { // only when this life ends
 		a.stale = true
-		return res, false
+		return res, false, false
 	}
 	// An unknown call was taken over and is over, unless this actor released it.
 	gone := res.Reason == acd.ReasonStaleEpoch || res.Reason == acd.ReasonUnknownCall && !a.released
 	if !res.Applied && gone {
 		a.n.log.Info("call has another owner now", "call_id", a.call)
 		a.stale = true
-		return res, false
+		return res, false, false
 	}
-	return res, true
+	return res, time.Since(began) > fence, true
 }
 
 func (a *actor) send(id acd.LegID, packets []sip.Packet) {

@@ -247,6 +247,9 @@ func (a *actor) report(id acd.LegID, f fact) bool {
 	return ok
 }
 
+// commitFence is node's fence.
+const commitFence = 400 * time.Millisecond
+
 func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 	head := a.head()
 	if leg := a.legs[id]; leg != nil {
@@ -256,16 +259,28 @@ func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 		}
 		head.Records = []acd.LegRecord{{Leg: id, Record: rec}}
 	}
-	res, _, ok := a.n.propose(a.t, 0, f(head))
+	res, late, ours := a.propose(f(head))
+	for range 3 {
+		if !late || !ours {
+			break
+		}
+		_, late, ours = a.propose(acd.LegUpdated{OnCall: a.head()})
+	}
+	return res, ours
+}
+
+func (a *actor) propose(body acd.Body) (res acd.Result, late, ours bool) {
+	began := a.n.w.now
+	res, _, ok := a.n.propose(a.t, 0, body)
 	if !ok {
 		a.stale = true
-		return res, false
+		return res, false, false
 	}
 	if !res.Applied && (res.Reason == acd.ReasonStaleEpoch || res.Reason == acd.ReasonUnknownCall && !a.released) {
 		a.stale = true
-		return res, false
+		return res, false, false
 	}
-	return res, true
+	return res, a.n.w.now-began > commitFence, true
 }
 
 func (a *actor) send(id acd.LegID, packets []sip.Packet) {

@@ -209,13 +209,12 @@ func (x *raft) stepDown(term uint64, leaderID int) {
 }
 
 func (x *raft) forgetAsked() {
-	for i := x.applied; i <= x.lastIndex(); i++ {
+	for i := x.applied; len(x.asked) > 0; i++ {
 		if a, ok := x.asked[i]; ok {
 			delete(x.asked, i)
 			a.done(nil, 0, false)
 		}
 	}
-	clear(x.asked)
 }
 
 // propose appends data to the log if this node leads and is ready.

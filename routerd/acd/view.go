@@ -60,6 +60,18 @@ func (m *Machine) OwnerOf(id CallID) (Owner, uint64, bool) {
 	return c.Owner, c.Epoch, true
 }
 
+// CallsOf returns the ids of a life's open calls, without copying the calls.
+func (m *Machine) CallsOf(owner Owner) []CallID {
+	var out []CallID
+	for id, c := range m.calls { // any order: sorted below
+		if c.Owner == owner {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // OpenCalls is how many calls are open.
 func (m *Machine) OpenCalls() int { return len(m.calls) }
 

@@ -123,6 +123,9 @@ func (a *actor) takeUp() {
 		a.legs[r.Leg] = leg
 		a.act(r.Leg, leg.Resume(a.n.machineTime(), a.n.local(a.call, leg.LocalTag())))
 	}
+	if len(records) > 0 {
+		a.n.workers.remind() // of keys that the last owner may not have dealt with
+	}
 }
 
 func (a *actor) handle(msg any) {
@@ -140,6 +143,10 @@ func (a *actor) handle(msg any) {
 		a.order(m)
 	case newCall:
 		a.arrive(m)
+	case heard:
+		a.hear(m)
+	case audit:
+		m.missing <- a.unsupported(m.legs)
 	case undelivered:
 		a.n.log.Warn("could not send", "call_id", a.call, "leg", m.leg, "err", m.err)
 		if leg := a.legs[m.leg]; leg != nil {

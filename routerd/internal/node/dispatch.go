@@ -146,7 +146,7 @@ func (a *actor) arrive(m newCall) {
 		a.act(acd.CallerLeg, leg.Request(a.n.machineTime(), m.invite, m.flow))
 		return
 	}
-	trunk := m.invite.Get("X-Trunkline-Trunk")
+	trunk := m.invite.Get(trunkHeader)
 	if trunk == "" {
 		// The edge vouches for trunks by this header. Phones can't dial out yet.
 		a.n.refuse(m.invite, m.flow, sip.Refusal{Code: 403, Reason: "Only trunks may call"})

@@ -11,35 +11,41 @@ func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
 	for _, e := range events {
 		switch e := e.(type) {
 		case sip.Ringing:
+			if r, ok := a.rings[id]; ok {
+				r.rang = true
+				a.rings[id] = r
+			}
 			out = append(out, func(h acd.OnCall) acd.Body { return acd.LegProgressed{OnCall: h, Leg: id, Code: e.Code} })
 		case sip.Answered:
 			out = append(out, a.answered(id, e))
 		case sip.Failed:
-			if tryNext(e.Code) && !a.cancelled[id] && a.ringNext(id) {
-				return nil // under the same leg, with another contact
+			if a.anotherWay(id, e.Code) {
+				return nil // under the same leg
 			}
 			delete(a.rings, id)
+			a.forgetMedia(id)
 			out = append(out, failed(id, e.Code, e.Reason))
 		case sip.Ended:
 			delete(a.rings, id)
+			a.forgetMedia(id)
 			out = append(out, ended(id, e.Cause))
+		case sip.Digits:
+			if f, ok := a.digits(id, e.Digits); ok {
+				out = append(out, f)
+			}
 		}
 	}
 	return out
 }
 
-// tryNext tells whether a failure is the way's and not the phone's: flow
-// failed (RFC 5626), nobody answered at all, next hop unreachable.
-func tryNext(code int) bool { return code == 408 || code == 430 || code == 503 }
-
-// answered applies the phone's SDP before the answer is committed and
+// answered applies the far end's SDP before the answer is committed and
 // acknowledged, so that media flows from the first packet on.
 func (a *actor) answered(id acd.LegID, e sip.Answered) fact {
 	delete(a.rings, id)
-	address, _ := a.address()
+	address := a.mediaAddress(id)
 	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAnswer, Leg: string(id), SDP: string(e.SDP)})
 	if err != nil {
-		a.n.log.Warn("an agent's answer can't be used", "call_id", a.call, "leg", id, "err", err)
+		a.n.log.Warn("a called party's answer can't be used", "call_id", a.call, "leg", id, "err", err)
 		a.unusable[id] = true
 		return failed(id, sipCode(err), err.Error())
 	}

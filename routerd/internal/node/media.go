@@ -33,6 +33,7 @@ type workers struct {
 	log  *slog.Logger
 	died func(acd.WorkerID, uint64)            // report a death; must not block
 	up   func(acd.WorkerID) []mediaapi.Request // the addresses to host, told on each new connection
+	keys func(mediaapi.Reply)                  // takes what far ends press; must not block
 
 	mu    sync.Mutex
 	links map[acd.WorkerID]*workerLink
@@ -48,10 +49,25 @@ type workerLink struct {
 	mu     sync.Mutex
 	client *mediaapi.Client // nil while not connected
 	ready  chan struct{}    // closed when client is set
+
+	again chan struct{} // holds a token when pending keys are to be told again
 }
 
-func newWorkers(conf *tls.Config, log *slog.Logger, died func(acd.WorkerID, uint64), up func(acd.WorkerID) []mediaapi.Request) *workers {
-	return &workers{tls: conf, log: log, died: died, up: up, links: map[acd.WorkerID]*workerLink{}}
+func newWorkers(conf *tls.Config, log *slog.Logger, died func(acd.WorkerID, uint64), up func(acd.WorkerID) []mediaapi.Request, keys func(mediaapi.Reply)) *workers {
+	return &workers{tls: conf, log: log, died: died, up: up, keys: keys, links: map[acd.WorkerID]*workerLink{}}
+}
+
+// remind has every worker tell again what keys nobody has dealt with: a call's
+// new owner may have left some to the old one.
+func (w *workers) remind() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.links {
+		select {
+		case l.again <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // know makes sure a link to this life of the worker is kept, and no other.
@@ -65,7 +81,7 @@ func (w *workers) know(ctx context.Context, id acd.WorkerID, incarnation uint64,
 		l.stop()
 	}
 	ctx, stop := context.WithCancel(ctx)
-	l := &workerLink{worker: id, incarnation: incarnation, control: control, stop: stop, ready: make(chan struct{})}
+	l := &workerLink{worker: id, incarnation: incarnation, control: control, stop: stop, ready: make(chan struct{}), again: make(chan struct{}, 1)}
 	w.links[id] = l
 	go w.keep(ctx, l)
 }
@@ -132,14 +148,33 @@ func (w *workers) serve(ctx context.Context, l *workerLink, c *mediaapi.Client) 
 	l.client = c
 	close(l.ready)
 	l.mu.Unlock()
-	select {
-	case <-ctx.Done():
-	case <-c.Done():
+	for live := true; live; {
+		w.listen(ctx, l, c)
+		select {
+		case <-ctx.Done():
+			live = false
+		case <-c.Done():
+			live = false
+		case <-l.again:
+			live = pause(ctx, remindOnce)
+		}
 	}
 	l.mu.Lock()
 	l.client = nil
 	l.ready = make(chan struct{})
 	l.mu.Unlock()
+}
+
+// remindOnce gathers the reminders of calls that move together.
+const remindOnce = 50 * time.Millisecond
+
+// listen has the worker tell of keys on this connection.
+func (w *workers) listen(ctx context.Context, l *workerLink, c *mediaapi.Client) {
+	ctx, cancel := context.WithTimeout(ctx, mediaTimeout)
+	defer cancel()
+	if err := c.Subscribe(ctx, mediaapi.Request{Command: mediaapi.Events}, w.keys); err != nil && ctx.Err() == nil {
+		w.log.Warn("media worker does not tell of keys", "worker", l.worker, "err", err)
+	}
 }
 
 // do sends one order to a worker's present connection.

@@ -19,7 +19,12 @@ var (
 	strays     = metrics.NewCounter("routerd_stray_messages_total")
 	registered = metrics.NewCounter("routerd_registrations_total")
 	challenged = metrics.NewCounter("routerd_registrations_challenged_total")
-	setup      = metrics.NewHistogram("routerd_call_setup_seconds")
+	// Keys of far ends: given to the machine, or left because they mean nothing.
+	digitsCollected = metrics.NewCounter("routerd_digits_collected_total")
+	digitsIgnored   = metrics.NewCounter("routerd_digits_ignored_total")
+	dialogsMissing  = metrics.NewCounter("routerd_dialogs_missing_total")
+	dialled         = metrics.NewCounter("routerd_trunk_attempts_total")
+	setup           = metrics.NewHistogram("routerd_call_setup_seconds")
 )
 
 // exposeState registers the gauges read from the machine when scraped.

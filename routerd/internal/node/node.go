@@ -90,6 +90,7 @@ func Run(ctx context.Context, conf *config.Config, log *slog.Logger, serveOps fu
 	n.async(func() { n.reconcile(life) })
 	n.async(func() { n.tick(life) })
 	n.async(func() { n.sweep(life) })
+	n.async(func() { n.auditDialogs(life) })
 	n.async(func() { n.project(life) })
 	n.async(func() {
 		if err := n.begin(ctx); err != nil && ctx.Err() == nil {
@@ -122,7 +123,7 @@ func (n *Node) open() error {
 	if n.facts, err = facts.Open(filepath.Join(n.conf.Data, "facts.sqlite")); err != nil {
 		return err
 	}
-	n.workers = newWorkers(tlsConf, n.log, n.workerDied, n.hostedBy)
+	n.workers = newWorkers(tlsConf, n.log, n.workerDied, n.hostedBy, n.keysPressed)
 	n.peers = newPeers(tlsConf, n.peerAddr)
 	// The log replays while the store opens, and the machine's answers to this
 	// process are told by its session.

@@ -25,8 +25,12 @@ func (a *actor) order(e acd.Effect) {
 		a.answer(o)
 	case acd.PlayPrompt:
 		a.play(o)
+	case acd.Announce:
+		a.announce(o)
 	case acd.RingAgent:
 		a.ring(e.ID, o)
+	case acd.Dial:
+		a.dial(e.ID, o)
 	case acd.CancelRing:
 		a.cancel(o)
 	case acd.Bridge:
@@ -112,6 +116,21 @@ func (a *actor) play(o acd.PlayPrompt) {
 	a.report(o.Leg, func(h acd.OnCall) acd.Body { started.OnCall = h; return started })
 }
 
+// announce plays prompts in a row and goes on with the music behind them. A
+// prompt that the worker does not have is left out; the worker counts it.
+func (a *actor) announce(o acd.Announce) {
+	address, ok := a.address()
+	if !ok {
+		return
+	}
+	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.PlayMedia, Leg: string(o.Leg), Prompts: o.Prompts, Then: o.Then.Name})
+	if err != nil {
+		a.n.log.Warn("announcement can't be played: the call goes on without", "call_id", a.call, "prompt", o.Name, "err", err)
+	}
+	started := acd.PromptStarted{Leg: o.Leg, Prompt: o.Name, Duration: time.Duration(rep.Duration) * time.Millisecond, Failed: err != nil}
+	a.report(o.Leg, func(h acd.OnCall) acd.Body { started.OnCall = h; return started })
+}
+
 func (a *actor) cancel(o acd.CancelRing) {
 	leg := a.legs[o.Leg]
 	if leg == nil { // its INVITE was never committed, so never sent
@@ -176,7 +195,7 @@ func (a *actor) codecsFor() []string {
 	a.n.view(func(m *acd.Machine) {
 		c, _ := m.Call(a.call)
 		for _, l := range c.Legs {
-			if i := slices.Index(codecs, l.Media.Codec); l.ID == acd.CallerLeg && i > 0 {
+			if i := slices.Index(codecs, l.Media.Codec); l.ID == c.Caller && i > 0 {
 				codecs = append([]string{l.Media.Codec}, slices.Delete(codecs, i, i+1)...)
 			}
 		}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 
@@ -16,6 +17,14 @@ type memoryLog struct {
 	machine *acd.Machine
 	index   uint64
 	lose    int // answers to lose: the command is applied all the same
+	told    []acd.Body
+}
+
+// since returns what was told after the first n.
+func (l *memoryLog) since(n int) []acd.Body {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.told[n:])
 }
 
 func (l *memoryLog) Propose(_ context.Context, data []byte) ([]byte, uint64, error) {
@@ -27,6 +36,7 @@ func (l *memoryLog) Propose(_ context.Context, data []byte) ([]byte, uint64, err
 			return nil, 0, err
 		}
 		l.index++
+		l.told = append(l.told, cmd.Body)
 		cmd.Stamp = acd.Time(l.index)
 		res, _ := l.machine.Apply(l.index, cmd)
 		if l.lose > 0 { // raftstore repeats the same bytes

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -9,53 +10,106 @@ import (
 	"trunkline/routerd/internal/sip"
 )
 
-// answerIn is how long an edge or phone may be silent before another of the
-// agent's contacts is tried.
+// answerIn is how long an edge or phone may be silent before another way is
+// tried. An edge says 100 at once, and 503 when a trunk's SBC is silent for 1.5 s.
 const answerIn = 2 * time.Second
 
-// ring is a called leg being set up.
+// ring is a called leg being set up. The INVITE's ids come from the order and
+// the attempt, so that it is the same INVITE whoever sends it and however often.
 type ring struct {
-	id    acd.EffectID
-	order acd.RingAgent
-	sdp   string
-	next  int // contact to try next
+	id       acd.EffectID
+	from, to string // name-addrs, without tags
+	sdp      string
+	ways     []way
+	next     int  // way to try next
+	rang     bool // from then on a failure is the far end's and not the way's
 }
 
-// ring calls the agent. The INVITE's ids come from the order, so that it is
-// the same INVITE whoever sends it and however often.
+// way is one place to send the INVITE to.
+type way struct {
+	uri     string
+	routes  []string
+	headers []sip.Header
+	hops    []sip.Hop // none: by the first route
+}
+
+// ring calls one of an agent's devices, by each of its contacts in order.
 func (a *actor) ring(id acd.EffectID, o acd.RingAgent) {
-	address, ok := a.address()
-	if !ok || len(o.Contacts) == 0 {
-		a.report(o.Leg, failed(o.Leg, 480, "no contact"))
-		return
+	host := a.n.conf.ClusterHost
+	r := ring{id: id, from: fmt.Sprintf("<sip:%s@%s>", userPart(o.From), host), to: fmt.Sprintf("<sip:%s@%s>", o.Agent, host)}
+	for _, c := range o.Contacts {
+		r.ways = append(r.ways, way{uri: c.URI, routes: c.Path})
 	}
-	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegOffer, Leg: string(o.Leg), Codecs: a.codecsFor()})
-	if err != nil {
-		a.report(o.Leg, failed(o.Leg, sipCode(err), err.Error()))
-		return
-	}
-	a.rings[o.Leg] = ring{id: id, order: o, sdp: rep.SDP}
-	a.ringNext(o.Leg)
+	a.setUp(o.Leg, r, "no contact")
 }
 
-// ringNext sends the INVITE to the agent's next contact. It returns false if
-// all were tried.
+// dial calls a number over the customer's trunks: the first of them by each
+// edge, then the next. Which edge goes first differs from call to call.
+func (a *actor) dial(id acd.EffectID, o acd.Dial) {
+	host, edges := a.n.conf.ClusterHost, a.n.conf.SIP.Outbound
+	number, from := userPart(o.Number), fmt.Sprintf("<sip:%s@%s>", userPart(o.From), host)
+	r := ring{id: id, from: from, to: fmt.Sprintf("<sip:%s@%s>", number, host)}
+	for _, trunk := range o.Trunks {
+		for i := range edges {
+			var hops []sip.Hop
+			for j := range edges { // the others, where this one refuses the connection
+				hops = append(hops, sip.Hop{Network: "tcp", Addr: edges[(int(id.Index%uint64(len(edges)))+i+j)%len(edges)]})
+			}
+			r.ways = append(r.ways, way{
+				uri: fmt.Sprintf("sip:%s@%s;user=phone", number, host), hops: hops,
+				headers: []sip.Header{{Name: trunkHeader, Value: string(trunk)}, {Name: "P-Asserted-Identity", Value: from}},
+			})
+		}
+	}
+	a.setUp(o.Leg, r, "no trunk")
+}
+
+// trunkHeader names the trunk a call comes by, or is to be placed over.
+const trunkHeader = "X-Trunkline-Trunk"
+
+// setUp makes the media offer of a called leg and tries its first way.
+func (a *actor) setUp(id acd.LegID, r ring, nowhere string) {
+	if len(r.ways) == 0 {
+		a.report(id, failed(id, 480, nowhere))
+		return
+	}
+	address, ok := a.address()
+	if !ok { // nobody has been answered yet: we call
+		address, ok = a.n.pickAddress()
+	}
+	if !ok {
+		a.report(id, failed(id, 503, "no media worker"))
+		return
+	}
+	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegOffer, Leg: string(id), Codecs: a.codecsFor()})
+	if err != nil {
+		a.report(id, failed(id, sipCode(err), err.Error()))
+		return
+	}
+	r.sdp = rep.SDP
+	a.rings[id] = r
+	a.ringNext(id)
+}
+
+// ringNext sends the INVITE by the next way. It returns false if all were
+// tried.
 func (a *actor) ringNext(id acd.LegID) bool {
 	r, ok := a.rings[id]
-	if !ok || r.next >= len(r.order.Contacts) {
+	if !ok || r.next >= len(r.ways) {
 		return false
 	}
-	contact := r.order.Contacts[r.next]
+	w := r.ways[r.next]
+	if len(w.hops) > 0 {
+		dialled.Inc()
+	}
 	// leg-index.n.attempt-call: callOf reads the call's id back.
 	callID := fmt.Sprintf("%s-%d.%d.%d-%s@%s", id, r.id.Index, r.id.N, r.next, a.call, a.n.conf.ClusterHost)
 	r.next++
 	a.rings[id] = r
-	host := a.n.conf.ClusterHost
 	invite := func() (*sip.Leg, sip.Output) {
 		return sip.NewClientLeg(a.n.machineTime(), a.n.local(a.call, sip.NewTag(callID)), sip.ClientParams{
-			CallID: callID, Branch: sip.NewBranch(callID), URI: contact.URI, Routes: contact.Path,
-			From: fmt.Sprintf("<sip:%s@%s>", userPart(r.order.From), host), To: fmt.Sprintf("<sip:%s@%s>", r.order.Agent, host),
-			SDP: []byte(r.sdp), AnswerIn: answerIn,
+			CallID: callID, Branch: sip.NewBranch(callID), URI: w.uri, Routes: w.routes, Hops: w.hops, Headers: w.headers,
+			From: r.from, To: r.to, SDP: []byte(r.sdp), AnswerIn: answerIn,
 		})
 	}
 	if before := a.legs[id]; before != nil {
@@ -70,6 +124,41 @@ func (a *actor) ringNext(id acd.LegID) bool {
 		a.act(id, out)
 	}
 	return true
+}
+
+// anotherWay tries the next way of a called leg whose INVITE failed, unless the
+// failure is the far end's own answer.
+func (a *actor) anotherWay(id acd.LegID, code int) bool {
+	return tryNext(code) && !a.cancelled[id] && !a.rings[id].rang && a.ringNext(id)
+}
+
+// tryNext tells whether a failure is the way's and not the far end's: flow
+// failed (RFC 5626), nobody answered at all, next hop or trunk unreachable.
+func tryNext(code int) bool { return code == 408 || code == 430 || code == 503 }
+
+// mediaAddress is where a called leg's media lives: where its offer says, which
+// holds after a takeover too.
+func (a *actor) mediaAddress(id acd.LegID) string {
+	if leg := a.legs[id]; leg != nil {
+		for line := range bytes.Lines(leg.LocalSDP()) {
+			if f := bytes.Fields(line); len(f) == 3 && bytes.HasPrefix(line, []byte("c=IN ")) {
+				return string(f[2])
+			}
+		}
+	}
+	address, _ := a.address()
+	return address
+}
+
+// forgetMedia frees what a called leg that is over held, beside the actor: a
+// call may be offered for hours. What fails is freed with the call.
+func (a *actor) forgetMedia(id acd.LegID) {
+	leg, address := a.legs[id], a.mediaAddress(id)
+	if leg == nil || leg.Server() || address == "" {
+		return
+	}
+	req := mediaapi.Request{Command: mediaapi.Delete, CallID: string(a.call), Leg: string(id)}
+	a.n.async(func() { _, _ = a.n.atAddress(a.n.life, address, req) })
 }
 
 // userPart makes a caller's number safe to stand in a URI.

@@ -46,7 +46,7 @@ func TestMediaThatNoCallUsesIsFreedAtTheSecondLook(t *testing.T) {
 	t.Cleanup(client.Close)
 	deleted := make(chan string, 8)
 	go lister(theirs, []string{string(call), "orphan"}, deleted)
-	b.n.workers = newWorkers(nil, slog.New(slog.DiscardHandler), nil, nil)
+	b.n.workers = newWorkers(nil, slog.New(slog.DiscardHandler), nil, nil, nil)
 	b.n.workers.links["m1"] = &workerLink{worker: "m1", client: client, ready: make(chan struct{})}
 
 	suspects := b.n.sweepWorker(t.Context(), acd.WorkerID("m1"), nil)

@@ -19,16 +19,52 @@ import (
 
 // Authority issues certificates for one test.
 type Authority struct {
-	tb   testing.TB
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
+	tb testing.TB
+	issuer
 }
 
 // NewAuthority makes a certificate authority that nobody else trusts.
 func NewAuthority(tb testing.TB) *Authority {
 	tb.Helper()
-	a := &Authority{tb: tb, key: newKey(tb), pool: x509.NewCertPool()}
+	a, err := newIssuer()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &Authority{tb, a}
+}
+
+// TLS returns both ends' configuration with a certificate for a DNS name, such
+// as r1.router.trunkline.internal.
+func (a *Authority) TLS(name string) *tls.Config {
+	a.tb.Helper()
+	conf, err := a.issue(name)
+	if err != nil {
+		a.tb.Fatal(err)
+	}
+	return conf
+}
+
+// Files writes ca.pem, NAME.pem and NAME.key into dir, for processes of their
+// own; ReadTLS reads them back.
+func (a *Authority) Files(dir, name string) {
+	a.tb.Helper()
+	if err := a.files(dir, name); err != nil {
+		a.tb.Fatal(err)
+	}
+}
+
+// issuer is an authority without a test.
+type issuer struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pool *x509.CertPool
+}
+
+func newIssuer() (a issuer, err error) {
+	a.pool = x509.NewCertPool()
+	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return a, fmt.Errorf("make a key: %w", err)
+	}
 	tmpl := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "test authority"},
@@ -40,23 +76,23 @@ func NewAuthority(tb testing.TB) *Authority {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, a.key.Public(), a.key)
 	if err != nil {
-		tb.Fatalf("make an authority: %v", err)
+		return a, fmt.Errorf("make an authority: %w", err)
 	}
 	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		tb.Fatalf("parse the authority: %v", err)
+		return a, fmt.Errorf("parse the authority: %w", err)
 	}
 	a.pool.AddCert(a.cert)
-	return a
+	return a, nil
 }
 
-// TLS returns both ends' configuration with a certificate for a DNS name, such
-// as r1.router.trunkline.internal.
-func (a *Authority) TLS(name string) *tls.Config {
-	a.tb.Helper()
-	key := newKey(a.tb)
+func (a issuer) issue(name string) (*tls.Config, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
-		a.tb.Fatalf("make a serial number: %v", err)
+		return nil, fmt.Errorf("make a serial number: %w", err)
 	}
 	tmpl := &x509.Certificate{
 		SerialNumber: serial,
@@ -69,23 +105,24 @@ func (a *Authority) TLS(name string) *tls.Config {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, key.Public(), a.key)
 	if err != nil {
-		a.tb.Fatalf("issue a certificate for %s: %v", name, err)
+		return nil, fmt.Errorf("issue a certificate for %s: %w", name, err)
 	}
 	return &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
 		RootCAs:      a.pool,
 		ClientCAs:    a.pool,
-	}
+	}, nil
 }
 
-// Files writes ca.pem, NAME.pem and NAME.key into dir, for processes of their
-// own; ReadTLS reads them back.
-func (a *Authority) Files(dir, name string) {
-	a.tb.Helper()
-	cert := a.TLS(name).Certificates[0]
+func (a issuer) files(dir, name string) error {
+	conf, err := a.issue(name)
+	if err != nil {
+		return err
+	}
+	cert := conf.Certificates[0]
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	if err != nil {
-		a.tb.Fatalf("encode the key of %s: %v", name, err)
+		return fmt.Errorf("encode the key of %s: %w", name, err)
 	}
 	for file, block := range map[string]*pem.Block{
 		"ca.pem":      {Type: "CERTIFICATE", Bytes: a.cert.Raw},
@@ -93,9 +130,10 @@ func (a *Authority) Files(dir, name string) {
 		name + ".key": {Type: "PRIVATE KEY", Bytes: key},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
-			a.tb.Fatalf("write the files of %s: %v", name, err)
+			return fmt.Errorf("write the files of %s: %w", name, err)
 		}
 	}
+	return nil
 }
 
 // ReadTLS reads what Files wrote.
@@ -123,13 +161,4 @@ func RouterOnly(c *x509.Certificate) error {
 		}
 	}
 	return fmt.Errorf("%v is not a router", c.DNSNames)
-}
-
-func newKey(tb testing.TB) *ecdsa.PrivateKey {
-	tb.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatalf("make a key: %v", err)
-	}
-	return key
 }

@@ -216,9 +216,17 @@ func Logger(tb testing.TB) *slog.Logger {
 	if _, bench := tb.(*testing.B); bench {
 		return slog.New(slog.DiscardHandler)
 	}
+	return slog.New(slog.NewTextHandler(Output(tb), &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+// Output writes to the test as long as it runs, and nothing for a benchmark.
+func Output(tb testing.TB) io.Writer {
+	if _, bench := tb.(*testing.B); bench {
+		return io.Discard
+	}
 	out := &output{to: tb.Output()}
 	tb.Cleanup(out.end)
-	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	return out
 }
 
 // output writes to a test as long as it runs: a library's last goroutines may

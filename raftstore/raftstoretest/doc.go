@@ -1,4 +1,5 @@
-// Package raftstoretest runs raftstore clusters inside one test process: real
-// TLS on loopback, real files, nodes that are killed and come back. It refuses
-// to be fast by pretending: nothing of raftstore is replaced.
+// Package raftstoretest runs raftstore clusters for tests: nodes inside one test
+// process (Cluster) or each in a process of its own (Process), with real TLS,
+// real files, nodes that are killed and come back. It refuses to be fast by
+// pretending: nothing of raftstore is replaced.
 package raftstoretest

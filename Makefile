@@ -8,12 +8,13 @@ PROGRAMS := ./routerd ./routerd/cmd/routerctl ./mediad ./loadtest
 GO_LEAST := 1.26
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test load up check build setup go clean
+.PHONY: help demo test load up check build setup go clean bench-failover
 
 help:
 	@echo 'make demo   place ten real calls through the whole tier and kill parts of it'
 	@echo 'make test   everything that guards the project, under 15 minutes'
 	@echo 'make load   4 000 calls a minute through the whole tier for 60 s'
+	@echo 'make bench-failover  how long the log is away: kill -9, SIGSTOP, hand-over, a steady load; FOR=10m for the long one'
 	@echo 'make up     keep the tier running until Ctrl-C'
 	@echo 'make check  formatting, vet, staticcheck, import rules, kamailio -c, quick tests'
 	@echo 'make build  programs into bin/'
@@ -28,6 +29,15 @@ load: build
 
 up: build
 	@bin/loadtest up
+
+# How long the steady load of bench-failover lasts.
+FOR ?= 60s
+
+# It needs neither Kamailio nor the daemons, so it sets nothing up.
+bench-failover: go
+	@mkdir -p bin
+	$(GO) build -o bin/raftproof ./loadtest/raftproof
+	@bin/raftproof -for $(FOR)
 
 # The last of these runs the demo against daemons built with the race detector.
 test: check

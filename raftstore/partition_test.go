@@ -153,22 +153,20 @@ func TestPartitions(t *testing.T) {
 	healed(t, list, c)
 
 	// A follower alone comes back and disturbs nobody.
-	undisturbed(t, "a follower was alone and came back", func() processes {
-		leader, followers := list.roles(t)
+	undisturbed(t, list, "a follower was alone and came back", func(leader *raftstoretest.Process, followers processes) processes {
 		m.cut(followers[0].ID, leader.ID+" "+followers[1].ID)
 		c.served(t, 100)
 		m.heal()
 		healed(t, list, c)
-		return processes{leader, followers[0], followers[1]}
+		return followers
 	})
 
 	// One wire: a follower that hears the other follower only must not depose
 	// the leader whom that one hears.
-	undisturbed(t, "one wire was cut", func() processes {
-		leader, followers := list.roles(t)
+	undisturbed(t, list, "one wire was cut", func(leader *raftstoretest.Process, followers processes) processes {
 		m.cutWire(leader.ID, followers[0].ID)
 		c.served(t, 200)
-		return processes{leader, followers[1]}
+		return followers[1:]
 	})
 	m.heal()
 	healed(t, list, c)
@@ -190,20 +188,20 @@ func TestPartitions(t *testing.T) {
 }
 
 // undisturbed checks that something that happens to a follower costs no
-// election. do returns the leader and those who must still follow it. A laden
-// test machine may starve a leader at that moment, but not each time.
-func undisturbed(t *testing.T, what string, do func() processes) {
+// election. do returns those who must still follow the leader. A laden test
+// machine may starve a leader at that moment, but not each time.
+func undisturbed(t *testing.T, list processes, what string, do func(leader *raftstoretest.Process, followers processes) processes) {
 	t.Helper()
 	const tries = 3
 	var told []string
 	for range tries {
-		list := do()
-		first := stats(t, list[0])
-		same := first.Leader == list[0].ID
-		for _, p := range list {
+		leader, followers := list.roles(t)
+		term := stats(t, leader).Term
+		same := true
+		for _, p := range append(do(leader, followers), leader) {
 			st := stats(t, p)
-			same = same && st.Leader == first.Leader && st.Term == first.Term
-			told = append(told, fmt.Sprintf("%s: %s leads in term %d", p.ID, st.Leader, st.Term))
+			same = same && st.Leader == leader.ID && st.Term == term
+			told = append(told, fmt.Sprintf("%s: %s leads in term %d, it was %s in term %d", p.ID, st.Leader, st.Term, leader.ID, term))
 		}
 		if same {
 			return

@@ -29,6 +29,7 @@ var importRules = map[string]struct {
 	"routerd":               {[]string{"routerd", "raftstore", "mediad/mediaapi"}, false},
 	"mediad":                {[]string{"mediad", "raftstore/gossip"}, false},
 	"loadtest":              {[]string{"loadtest", "routerd/routeapi", "mediad/mediaapi", "routerd/acd"}, false},
+	"loadtest/raftproof":    {[]string{"loadtest/check", "raftstore"}, false},
 }
 
 // importFault says what is wrong with an import of path by a file in dir, or "".
@@ -128,5 +129,7 @@ func TestImportRules(t *testing.T) {
 	f("mediad", "trunkline/routerd/acd", false)
 	f("loadtest/demo", "trunkline/loadtest/lab", true)
 	f("loadtest/demo", "trunkline/raftstore", false)
+	f("loadtest/raftproof", "trunkline/raftstore/raftstoretest", true)
+	f("loadtest/raftproof", "trunkline/routerd/acd", false)
 	f("portal", "trunkline/routerd/acd", false)
 }

@@ -201,13 +201,34 @@ func Await(tb testing.TB, what string, cond func() bool) {
 // that the system gives to outgoing connections are 127.0.0.1's.
 func FreeAddr(tb testing.TB) string {
 	tb.Helper()
+	addr, err := freeAddr()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return addr
+}
+
+// FreeAddrs returns one for each id.
+func FreeAddrs(ids ...string) (map[string]string, error) {
+	all := map[string]string{}
+	for _, id := range ids {
+		addr, err := freeAddr()
+		if err != nil {
+			return nil, err
+		}
+		all[id] = addr
+	}
+	return all, nil
+}
+
+func freeAddr() (string, error) {
 	pid := os.Getpid()
 	ln, err := net.Listen("tcp", fmt.Sprintf("127.20.%d.%d:0", pid/250%250, 1+pid%250))
 	if err != nil {
-		tb.Fatalf("find a free port: %v", err)
+		return "", fmt.Errorf("find a free port: %w", err)
 	}
 	defer ln.Close()
-	return ln.Addr().String()
+	return ln.Addr().String(), nil
 }
 
 // Logger logs to the test, from information upwards, and nothing to a

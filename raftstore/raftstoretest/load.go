@@ -3,9 +3,10 @@ package raftstoretest
 import (
 	"context"
 	"fmt"
-	"slices"
+	"math/bits"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"trunkline/raftstore"
@@ -23,8 +24,8 @@ type Load struct {
 // LoadResult is what came of a Load. Latency is from the moment a command was
 // due, so that one that had to wait to be sent counts in full.
 type LoadResult struct {
-	Sent, Failed  int
-	P50, P99, Max time.Duration
+	Sent, Failed        int
+	P50, P99, P999, Max time.Duration
 	// LateP99 is how late commands were sent: a generator that is starved
 	// measures itself.
 	LateP99 time.Duration
@@ -36,8 +37,8 @@ const sessions = 256
 
 func (l Load) run(s *raftstore.Store) LoadResult {
 	n := int(float64(l.Rate) * l.For.Seconds())
-	took, late := make([]time.Duration, n), make([]time.Duration, n)
-	failed := make([]bool, n)
+	var took, late histogram
+	var failed atomic.Int64
 	pad := strings.Repeat("x", max(l.Size-80, 0))
 	free := make(chan int, sessions)
 	seq := make([]uint64, sessions)
@@ -52,29 +53,63 @@ func (l Load) run(s *raftstore.Store) LoadResult {
 			<-time.After(d)
 		}
 		who := <-free
-		late[i] = time.Since(due)
+		late.add(time.Since(due))
 		wg.Go(func() {
 			defer func() { free <- who }()
 			seq[who]++
 			op := Op{Session: fmt.Sprint(l.Name, who), Seq: seq[who], Kind: OpWrite, Key: fmt.Sprint("load", who), Value: fmt.Sprint(i), Pad: pad}
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
-			_, _, err := s.Propose(ctx, encode(op))
-			took[i], failed[i] = time.Since(due), err != nil
+			if _, _, err := s.Propose(ctx, encode(op)); err != nil {
+				failed.Add(1)
+			}
+			took.add(time.Since(due))
 		})
 	}
 	wg.Wait()
-	r := LoadResult{Sent: n}
-	for _, f := range failed {
-		if f {
-			r.Failed++
+	return LoadResult{
+		Sent: n, Failed: int(failed.Load()), P50: took.at(0.5), P99: took.at(0.99), P999: took.at(0.999), Max: took.at(1),
+		LateP99: late.at(0.99),
+	}
+}
+
+// histogram counts durations in steps of 1/64 of their size; it does not grow,
+// so that it can be kept in a process whose memory is measured.
+type histogram struct {
+	counts [64 * 64]atomic.Int64
+}
+
+func (h *histogram) add(d time.Duration) { h.counts[bucket(uint64(max(d, 0)))].Add(1) }
+
+// bucket numbers grow with what is in them: below 64 one for each, then 64 for
+// each doubling.
+func bucket(v uint64) int {
+	if v < 64 {
+		return int(v)
+	}
+	shift := bits.Len64(v) - 7
+	return 64*(shift+1) + int(v>>shift) - 64
+}
+
+// least is the smallest value of a bucket.
+func least(b int) uint64 {
+	if b < 64 {
+		return uint64(b)
+	}
+	return uint64(64+b%64) << (b/64 - 1)
+}
+
+// at returns the value that a part of all is not above, a step exactly.
+func (h *histogram) at(part float64) time.Duration {
+	total := int64(0)
+	for i := range h.counts {
+		total += h.counts[i].Load()
+	}
+	rank := max(int64(part*float64(total)+0.999999), 1)
+	for i := range h.counts {
+		if rank -= h.counts[i].Load(); rank <= 0 {
+			return time.Duration(least(i+1) - 1)
 		}
 	}
-	slices.Sort(took)
-	slices.Sort(late)
-	if n > 0 {
-		r.P50, r.P99, r.Max = took[n/2], took[n*99/100], took[n-1]
-		r.LateP99 = late[n*99/100]
-	}
-	return r
+	return 0
 }

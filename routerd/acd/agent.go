@@ -6,6 +6,8 @@ type agent struct {
 	cfg   *Agent // nil once deleted
 	seats []*seat
 	out   exclusion // as counted in its queues
+
+	measured bool // serves a least-busy queue
 }
 
 // exclusion is why an agent can't be offered a call.
@@ -62,24 +64,41 @@ func (a *agent) exclusion() exclusion {
 	return notExcluded
 }
 
+// away tells an agent for whom no call is kept.
+func (a *agent) away() bool {
+	return a.Deleted || a.Status != Available || len(a.Contacts) == 0
+}
+
 // agentReady brings the queues up to date after anything changed that an
 // agent's eligibility depends on. An eligible agent's rank must not change.
 func (m *Machine) agentReady(a *agent) {
+	if a.away() {
+		m.release(a)
+	}
 	was, now := a.out, a.exclusion()
 	if was == now {
 		return
 	}
+	if now == notExcluded {
+		m.countLoad(a)
+	}
 	a.out = now
 	for _, s := range a.seats {
 		s.queue.account(m.now)
-		s.queue.out[was]--
-		s.queue.out[now]++
-		if was == notExcluded {
-			s.queue.idle.remove(s.pos)
+		q := s.queue
+		q.out[was]--
+		q.out[now]++
+		for _, e := range s.entries {
+			if was == notExcluded {
+				e.class.idle.remove(e)
+			}
+			if now == notExcluded {
+				e.class.idle.add(e)
+				m.touch(e.class)
+			}
 		}
-		if now == notExcluded {
-			s.queue.idle.push(s)
-			m.touch(s.queue)
+		if now == notExcluded && s.load != nil {
+			m.recountAt(q)
 		}
 		if s.queue.LeaveEmpty > 0 {
 			m.watchEmpty(s.queue)
@@ -91,6 +110,7 @@ func (m *Machine) setAgentState(a *agent, s AgentState) {
 	if a.State == s {
 		return
 	}
+	m.countLoad(a)
 	m.fact(Fact{Kind: FactAgentState, Call: a.Call, Agent: a.ID}).text("state", string(s)).text("was", string(a.State))
 	a.State, a.Since = s, m.now
 	m.agentReady(a)
@@ -140,6 +160,9 @@ func (m *Machine) agentStatusSet(b AgentStatusSet) Result {
 func (m *Machine) setStatus(a *agent, s AgentStatus, reason string) {
 	m.fact(Fact{Kind: FactAgentStatus, Agent: a.ID}).
 		text("status", string(s)).text("was", string(a.Status)).text("reason", reason)
+	if s != a.Status {
+		m.countLoad(a)
+	}
 	became := s == Available && a.Status != Available
 	a.Status, a.Reason = s, reason
 	if became {

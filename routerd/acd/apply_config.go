@@ -42,6 +42,11 @@ func (m *Machine) configApplied(b ConfigApplied) Result {
 	}
 	m.reindex()
 	m.watchQueues()
+	for _, id := range slices.Sorted(maps.Keys(m.calls)) {
+		if c := m.calls[id]; c.State == CallWaiting {
+			m.widen(m.own(c), m.queues[c.Queue]) // by the new rings and delays
+		}
+	}
 	m.fact(Fact{Kind: FactConfigApplied}).int("queues", len(b.Config.Queues)).int("agents", len(b.Config.Agents))
 	return Result{Applied: true}
 }
@@ -97,7 +102,7 @@ func (m *Machine) reindex() {
 		m.calendars[cfg.Calendars[i].ID] = newCalendar(&cfg.Calendars[i])
 	}
 	m.queues = make(map[QueueID]*queue, len(cfg.Queues))
-	m.dirty = nil
+	m.dirty, m.stirred = nil, nil
 	for _, q := range cfg.Queues {
 		m.queues[q.ID] = newQueue(q)
 		m.estimateOf(m.queues[q.ID])
@@ -110,13 +115,19 @@ func (m *Machine) reindex() {
 	for _, id := range m.agentIDs {
 		m.seat(m.agents[id])
 	}
-	for _, c := range m.calls { // any order: the heap's order is the tickets'
-		c.pos = -1
+	for _, id := range slices.Sorted(maps.Keys(m.queues)) {
+		m.arrange(m.queues[id])
+	}
+	m.forgetCursors()
+	m.forgetLoads()
+	for _, c := range m.calls { // any order: lines and lineups have a total order
+		c.pos, c.class = -1, nil
 		if c.State != CallWaiting {
 			continue
 		}
 		q := m.queues[c.Queue]
 		q.length++
+		c.since = q.joinedSince(c)
 		q.line.insert(c)
 		if c.liveOffers() < q.most() && m.reserved(c) == nil {
 			m.requeue(c)
@@ -126,21 +137,40 @@ func (m *Machine) reindex() {
 
 // seat gives the agent a place in each queue it serves.
 func (m *Machine) seat(a *agent) {
-	a.seats, a.out = nil, a.exclusion()
+	a.seats, a.out, a.measured = nil, a.exclusion(), false
 	if a.Deleted {
 		a.cfg = nil
 		m.deleted = append(m.deleted, a.ID)
 		return
 	}
-	for _, id := range a.cfg.Queues {
-		q := m.queues[id]
-		s := &seat{agent: a, queue: q, pos: -1}
+	for _, cfg := range a.cfg.seats() {
+		q := m.queues[cfg.Queue]
+		s := &seat{Seat: cfg, agent: a, queue: q}
 		a.seats = append(a.seats, s)
 		q.seats = append(q.seats, s)
 		q.out[a.out]++
-		if a.out == notExcluded {
-			q.idle.push(s)
-			m.touch(q)
+		m.loadOf(s)
+		if a.out == notExcluded && s.load != nil {
+			m.recountAt(q)
 		}
 	}
+}
+
+// seats are the agent's places in queues, those of Queues first.
+func (a *Agent) seats() []Seat {
+	var out []Seat
+	for _, id := range a.Queues {
+		at := slices.IndexFunc(a.Seats, func(s Seat) bool { return s.Queue == id })
+		if at < 0 {
+			out = append(out, Seat{Queue: id})
+		} else {
+			out = append(out, a.Seats[at])
+		}
+	}
+	for _, s := range a.Seats {
+		if !slices.Contains(a.Queues, s.Queue) {
+			out = append(out, s)
+		}
+	}
+	return out
 }

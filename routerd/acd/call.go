@@ -11,13 +11,15 @@ const (
 	retryReady = 2 // the cluster is starting
 )
 
-// call is an open call and its place in its queue's heap of calls to offer. A
+// call is an open call and its place in the line of calls that can be offered. A
 // snapshot may hold the Call: whoever changes one asks the machine to own it
 // first.
 type call struct {
 	*Call
-	made uint64 // Machine.snapshots when this copy of Call was made
-	pos  int    // -1: not in the heap
+	made  uint64 // Machine.snapshots when this copy of Call was made
+	class *class // whose line it is in, or was last
+	since Time   // when it would have joined with priority 0, see effectiveWait
+	pos   int    // in class.waiting; -1: not in line
 
 	place place // in the queue's line
 }
@@ -236,6 +238,7 @@ func (m *Machine) stopCallTimers(c *call) {
 		m.timers.stop(timerGreeting, id, "")
 	case CallWaiting:
 		m.timers.stop(timerMaxWait, id, "")
+		m.timers.stop(timerWiden, id, "")
 		m.timers.stop(timerAnnounce, id, "")
 	case CallLeaving:
 		m.timers.stop(timerDismiss, id, "")

@@ -81,7 +81,7 @@ func (q *queue) staffed() int {
 
 // busy begins an interval when calls stand in line for whom no phone rings.
 func (q *queue) busy(now Time) {
-	if e := q.estimate; e.Busy == 0 && q.waiting.len() > 0 && q.waiting.items[0].nextOffer(0) == nil {
+	if e := q.estimate; e.Busy == 0 && q.unserved() {
 		e.Busy, e.Counted, e.Work = now, now, 0
 	}
 }
@@ -197,7 +197,7 @@ func root(n int64) int64 {
 
 // more foretells the wait of one more call.
 func (q *queue) more(now Time) (p50, p90 time.Duration, ok bool) {
-	if q.waiting.len() == 0 && q.idle.len() > 0 {
+	if q.standing == 0 && q.out[notExcluded] > 0 {
 		return 0, 0, true
 	}
 	return q.wait(q.length+1, now)

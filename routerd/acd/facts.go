@@ -28,10 +28,20 @@ const (
 	// not-admitted, max-wait, leave-empty, exit-key), to (queue:ID,
 	// prompt:NAME, end), ticket, wait (in this queue).
 	FactCallDiverted = "call.diverted"
+	// FactCallWidened (call, queue), more agents may take the waiting call: ring
+	// (how many were reached), tier (the last that is reached, if there are
+	// several), kept_for (the agent others still make room for).
+	FactCallWidened = "call.widened"
 	// FactOfferMade (call, leg, agent, queue), the why-record: offer (1 for the
-	// call's first), strategy, candidates (agent:idle seconds, best first, at
-	// most 5), eligible (how many there were), excluded (reason:count), and in
-	// queues of at most 16 agents excluded_agents (agent:reason).
+	// call's first); stage (direct, reserved: no strategy chose); else strategy;
+	// ring, tier, needs (skill:level) and kept_for, the call's stage; candidates
+	// (agent:measure, best first, at most 5: idle seconds, position, occupancy in
+	// permille, or surplus levels + spare skills); eligible (how many there were);
+	// excluded (reason:count), and in queues of at most 16 agents excluded_agents
+	// (agent:reason); effective (the call's effective wait), choice (other calls
+	// the agent could have taken, at most 5: queue:priority for the
+	// agent:effective wait) and named_by (the call whose queue's strategy named
+	// the agent, if another).
 	FactOfferMade = "offer.made"
 	// FactOfferReserved (call, agent, queue), the agent is kept while a customer
 	// is called: the why-record as in offer.made, whose offer has stage reserved.
@@ -236,6 +246,9 @@ func (w *factWriter) end(from int) *factWriter {
 	return w
 }
 
+// number adds to an attribute that begin has begun.
+func (w *factWriter) number(v int) { w.c.buf = strconv.AppendInt(w.c.buf, int64(v), 10) }
+
 func (w *factWriter) int(key string, v int) *factWriter { return w.int64(key, int64(v)) }
 
 func (w *factWriter) int64(key string, v int64) *factWriter {
@@ -317,22 +330,26 @@ func (r *factReader) next() (Fact, bool) {
 		At: Time(binary.LittleEndian.Uint64(rec[12:])),
 	}
 	rec = rec[20:]
-	text := func() string {
-		if len(rec) < 2 || len(rec)-2 < int(binary.LittleEndian.Uint16(rec)) {
-			r.bad, rec = true, nil
-			return ""
-		}
-		end := 2 + int(binary.LittleEndian.Uint16(rec))
-		s := string(rec[2:end])
-		rec = rec[end:]
-		return s
+	in := factReader{buf: rec}
+	f.Kind, f.Call, f.Leg = in.text(), CallID(in.text()), LegID(in.text())
+	f.Agent, f.Queue, f.Node = AgentID(in.text()), QueueID(in.text()), NodeID(in.text())
+	for len(in.buf) > 0 {
+		f.Attrs = append(f.Attrs, Attr{in.text(), in.text()})
 	}
-	f.Kind, f.Call, f.Leg = text(), CallID(text()), LegID(text())
-	f.Agent, f.Queue, f.Node = AgentID(text()), QueueID(text()), NodeID(text())
-	for len(rec) > 0 {
-		f.Attrs = append(f.Attrs, Attr{text(), text()})
-	}
+	r.bad = in.bad
 	return f, !r.bad
+}
+
+// text reads a uint16 length and so many bytes.
+func (r *factReader) text() string {
+	if len(r.buf) < 2 || len(r.buf)-2 < int(binary.LittleEndian.Uint16(r.buf)) {
+		r.bad, r.buf = true, nil
+		return ""
+	}
+	end := 2 + int(binary.LittleEndian.Uint16(r.buf))
+	s := string(r.buf[2:end])
+	r.buf = r.buf[end:]
+	return s
 }
 
 // readChunk makes a chunk of a snapshot's bytes.

@@ -41,6 +41,13 @@ func (s *State) Hash() [32]byte {
 		d.bytes(s.Hashes[i].Hash)
 	})
 	d.list(len(s.Estimates), func(i int) { s.Estimates[i].digest(&d) })
+	d.list(len(s.Spoken), func(i int) { d.bytes(s.Spoken[i]) })
+	d.list(len(s.Cursors), func(i int) {
+		c := &s.Cursors[i]
+		d.text(string(c.Queue), string(c.Agent))
+		d.num(uint64(c.Tier), uint64(c.Position))
+	})
+	d.list(len(s.Loads), func(i int) { s.Loads[i].digest(&d) })
 	d.flush()
 	return [32]byte(d.sum.Sum(nil))
 }
@@ -275,6 +282,14 @@ func (a *AgentInfo) digest(d *digest) {
 	digestContacts(d, a.Contacts)
 	d.text(string(a.Pending), a.PendingReason)
 	d.num(uint64(a.WrapUpEnds))
+}
+
+func (l *Load) digest(d *digest) {
+	d.text(string(l.Queue), string(l.Agent))
+	d.num(uint64(l.Width), uint64(l.Since))
+	for i := range loadParts {
+		d.num(uint64(l.Busy[i]), uint64(l.Free[i]))
+	}
 }
 
 func (c *Closed) digest(d *digest) {

@@ -13,6 +13,10 @@ func fill(v reflect.Value, next *uint64) {
 		for i := range v.NumField() {
 			fill(v.Field(i), next)
 		}
+	case reflect.Array:
+		for i := range v.Len() {
+			fill(v.Index(i), next)
+		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		fill(v.Index(0), next)
@@ -48,6 +52,10 @@ func leaves(v reflect.Value, path string, f func(path string, v reflect.Value)) 
 				continue // not state: see AgentInfo; facts count by FactsSum
 			}
 			leaves(v.Field(i), path+"."+field.Name, f)
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			leaves(v.Index(i), fmt.Sprintf("%s[%d]", path, i), f)
 		}
 	case reflect.Slice:
 		leaves(v.Index(0), path+"[0]", f)

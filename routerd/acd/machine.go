@@ -37,6 +37,9 @@ type Machine struct {
 	configs   []ConfigVersion
 	retired   []Queue
 	tasks     map[TaskID]*Task
+	cursors   map[cursorKey]*Cursor
+	loads     map[loadKey]*load
+	spoken    spokenLog
 	confirmed []Confirmation // by reader
 	sinks     []Confirmation // by reader
 	hashes    []HashReport
@@ -44,7 +47,9 @@ type Machine struct {
 	// Of the Apply under way.
 	effects []Effect
 	factN   uint32
-	dirty   []*queue // may have both a waiting call and an idle agent
+	dirty   []*class // may have both a waiting call and an idle agent
+	stirred []*queue // calls may stand in their lines for the first time
+	picked  pick
 
 	mediaFreed bool // an address became free for its home worker
 }
@@ -63,6 +68,9 @@ func New() *Machine {
 		timers:   newTimers(),
 		noops:    make(map[string]uint64),
 		tasks:    make(map[TaskID]*Task),
+		cursors:  make(map[cursorKey]*Cursor),
+		loads:    make(map[loadKey]*load),
+		spoken:   spokenLog{last: make(map[string]spoken)},
 
 		estimates: make(map[QueueID]*Estimate),
 	}

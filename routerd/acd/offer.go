@@ -48,7 +48,7 @@ func (c *call) liveOffers() int {
 // offer reserves the agent for a waiting call and rings the agent's phones.
 func (m *Machine) offer(q *queue, c *call, a *agent) {
 	m.own(c)
-	q.why(m.beginOffer(c, a), m.now)
+	m.why(m.beginOffer(c, a), c)
 	m.setAgentState(a, Reserved)
 	m.ringAgent(c, a, c.Offers, q.ring())
 	m.offersChanged(c, q)
@@ -67,7 +67,7 @@ func (m *Machine) offerTo(c *call, a *agent, ring time.Duration) {
 func (m *Machine) reserve(q *queue, c *call, a *agent) {
 	m.own(c)
 	c.Agent, a.Call = a.ID, c.ID
-	q.why(m.fact(Fact{Kind: FactOfferReserved, Call: c.ID, Agent: a.ID, Queue: c.Queue}), m.now)
+	m.why(m.fact(Fact{Kind: FactOfferReserved, Call: c.ID, Agent: a.ID, Queue: c.Queue}), c)
 	m.setAgentState(a, Reserved)
 	m.offersChanged(c, q)
 	m.dialCustomer(c)
@@ -147,6 +147,7 @@ func (m *Machine) accept(c *call, l *Leg, media Media) {
 		c.WrapUp = q.WrapUp
 	}
 	c.Agent, c.AgentLeg = l.Agent, l.ID
+	m.spoke(c, l.Agent)
 	a := m.agents[l.Agent]
 	a.Missed, a.Leg = 0, l.ID
 	waited := between(c.Enqueued, m.now)
@@ -236,7 +237,11 @@ func (m *Machine) offerLost(c *call, a *agent, offer int, class CauseClass) {
 		m.offerToLost(c, a, class)
 		return
 	}
-	m.refused(a, m.queues[c.Queue], class)
+	q := m.queues[c.Queue]
+	m.refused(a, q, class)
+	if c.Sticky == a.ID {
+		c.Sticky = "" // asked and not taken
+	}
 	m.setAgentState(a, Idle)
 	m.requeue(c)
 }

@@ -1,24 +1,29 @@
 package acd
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
-// queue is a configured queue, the calls in it that are under no offer, and
-// the agents who could be offered one.
+// queue is a configured queue, the calls in it and the agents who serve it.
 type queue struct {
 	Queue
-	length  int             // waiting calls, those under offer included
-	line    line            // the same calls, in order
-	waiting ranked[*call]   // that can be offered, by ticket
-	idle    ranked[*seat]   // eligible agents, by the strategy
-	out     [exclusions]int // of agents, how many are not eligible for which reason
-	seats   []*seat         // all agents who serve it, by id
-	best    []*seat         // of why, kept to be used again
-	dirty   bool            // in Machine.dirty
+	length  int                // waiting calls, those under offer included
+	line    line               // the same calls, in order
+	stages  []stage            // by how many rings a call has reached
+	classes []*class           // see class
+	kept    map[AgentID]*class // of the calls that are kept for one agent
+	seats   []*seat            // all agents who serve it, by tier, position and id
+	tiers   []tier             // of seats
+	out     [exclusions]int    // of agents, how many are not eligible for which reason
+	best    []*seat            // of why, kept to be used again
+	recount Time               // when least-busy counts anew, see load
+
+	standing int  // calls in the lines of its classes
+	stirred  bool // in Machine.stirred
 
 	estimate *Estimate // in Machine.estimates
+}
+
+func newQueue(cfg Queue) *queue {
+	return &queue{Queue: cfg, line: line{less: waitsBefore}, stages: stagesOf(&cfg), kept: make(map[AgentID]*class)}
 }
 
 // ring is how long an agent's phones ring for one offer.
@@ -40,34 +45,6 @@ func (q *queue) most() int {
 	return q.RingMost
 }
 
-// seat is an agent's place in one queue.
-type seat struct {
-	agent *agent
-	queue *queue
-	pos   int // in queue.idle; -1: not eligible
-}
-
-func newQueue(cfg Queue) *queue {
-	rank, _ := strategyOf(cfg.Strategy)
-	return &queue{
-		Queue: cfg,
-		line:  line{less: func(a, b *call) bool { return a.Ticket < b.Ticket }},
-		waiting: ranked[*call]{
-			less:  func(a, b *call) bool { return a.Ticket < b.Ticket },
-			place: func(c *call, pos int) { c.pos = pos },
-		},
-		idle: ranked[*seat]{
-			less: func(a, b *seat) bool {
-				if r := rank(&a.agent.AgentInfo, &b.agent.AgentInfo); r != 0 {
-					return r < 0
-				}
-				return strings.Compare(string(a.agent.ID), string(b.agent.ID)) < 0
-			},
-			place: func(s *seat, pos int) { s.pos = pos },
-		},
-	}
-}
-
 // enqueue puts the call into the line of its queue, whose conditions are not
 // asked, see enter. The ticket it is given the first time is its place in every
 // line until an agent answers or the call ends, whatever happens to nodes and
@@ -80,10 +57,13 @@ func (m *Machine) enqueue(c *call) {
 		c.Ticket, c.Enqueued = m.tickets, m.now
 	}
 	c.State, c.Joined, c.Until, c.ToldPosition = CallWaiting, m.now, 0, 0
+	c.Ring, c.Sticky = 0, m.lastSpoken(c, q)
 	c.GuessP50, c.GuessP90, _ = q.more(m.now)
 	q.length++
+	c.since = q.joinedSince(c)
 	q.line.insert(c)
-	m.fact(Fact{Kind: FactCallQueued, Call: c.ID, Queue: q.ID}).uint("ticket", c.Ticket).int("waiting", q.length)
+	m.fact(Fact{Kind: FactCallQueued, Call: c.ID, Queue: q.ID}).uint("ticket", c.Ticket).int("waiting", q.length).
+		text("kept_for", string(c.Sticky))
 	if q.MaxWait > 0 {
 		c.Until = m.now.Add(q.MaxWait)
 		m.timers.set(c.Until, timerMaxWait, string(c.ID), "")
@@ -91,24 +71,21 @@ func (m *Machine) enqueue(c *call) {
 	if q.Music != "" && c.Prompt != (Prompt{Name: q.Music, Loop: true, Started: true}) {
 		m.play(c, q.Music, true)
 	}
+	m.widen(c, q)
 	m.announceFirst(c, q)
 	m.requeue(c)
 }
 
 // requeue puts a waiting call back to its ticket's place: it can be offered.
 func (m *Machine) requeue(c *call) {
-	q := m.queues[c.Queue]
-	if c.pos < 0 {
-		q.waiting.push(c)
-	}
-	m.touch(q)
+	m.join(c, m.queues[c.Queue])
 }
 
 // offersChanged takes the call out of the line while it is offered to as many
 // agents at once as the queue allows, or an agent is reserved for it.
 func (m *Machine) offersChanged(c *call, q *queue) {
 	if c.pos >= 0 && (m.reserved(c) != nil || c.liveOffers() >= q.most()) {
-		q.waiting.remove(c.pos)
+		q.withdraw(c)
 	}
 }
 
@@ -121,51 +98,34 @@ func (m *Machine) leaveQueue(c *call) {
 	q.length--
 	q.line.remove(c)
 	q.quiet()
-	if c.pos >= 0 {
-		q.waiting.remove(c.pos)
-	}
-	m.touch(q) // the next one may stand in line for the first time
+	q.withdraw(c)
+	m.stir(q) // the next one may stand in line for the first time
 }
 
-// touch notes that the queue may have a call and an agent for each other.
-func (m *Machine) touch(q *queue) {
-	if !q.dirty {
-		q.dirty = true
-		m.dirty = append(m.dirty, q)
+// joinedSince is when the call would have been given its ticket if it had no
+// priority.
+func (q *queue) joinedSince(c *call) Time {
+	step := q.PriorityStep
+	if step == 0 {
+		step = defaultStep
 	}
+	return c.Enqueued.Add(-step * time.Duration(c.Priority))
 }
 
-// rest forgets which queues were touched: a machine that was saved between two
-// commands had nothing left to offer.
-func (m *Machine) rest() {
-	for _, q := range m.dirty {
-		q.dirty = false
+// unserved tells whether calls stand in line for whom no phone rings.
+func (q *queue) unserved() bool {
+	if q.standing == 0 {
+		return false
 	}
-	m.dirty = m.dirty[:0]
-}
-
-// dispatch offers waiting calls to idle agents until one of the two runs out
-// in every queue. An agent of several queues gets the call that waits longest.
-func (m *Machine) dispatch() {
-	for {
-		var next *queue
-		for _, q := range m.dirty {
-			if q.waiting.len() > 0 && q.idle.len() > 0 && (next == nil || q.waiting.items[0].Ticket < next.waiting.items[0].Ticket) {
-				next = q
-			}
-		}
-		if next == nil {
-			break
-		}
-		c, a := next.waiting.items[0], next.idle.items[0].agent
-		if c.Caller == "" {
-			m.reserve(next, c, a)
-		} else {
-			m.offer(next, c, a)
+	for _, cl := range q.classes {
+		if cl.waiting.len() > 0 && cl.waiting.items[0].nextOffer(0) == nil {
+			return true
 		}
 	}
-	for _, q := range m.dirty {
-		q.busy(m.now)
+	for _, cl := range q.kept { // any order: a question
+		if cl.waiting.items[0].nextOffer(0) == nil {
+			return true
+		}
 	}
-	m.rest()
+	return false
 }

@@ -30,6 +30,7 @@ func (m *Machine) Snapshot() *State {
 		Confirmed: slices.Clone(m.confirmed), Sinks: slices.Clone(m.sinks), Hashes: slices.Clone(m.hashes),
 		Calls: make([]*Call, 0, len(m.calls)),
 		Facts: make([][]byte, 0, len(m.facts.chunks)),
+		Loads: make([]Load, 0, len(m.loads)),
 	}
 	if m.config != nil {
 		s.Config = *m.config
@@ -71,6 +72,15 @@ func (m *Machine) Snapshot() *State {
 	for _, c := range m.facts.chunks {
 		s.Facts = append(s.Facts, c.buf)
 	}
+	for _, p := range m.spoken.chunks {
+		s.Spoken = append(s.Spoken, p.buf)
+	}
+	for _, c := range m.cursors { // any order: see Sort
+		s.Cursors = append(s.Cursors, *c)
+	}
+	for _, l := range m.loads { // any order: see Sort
+		s.Loads = append(s.Loads, l.Load)
+	}
 	return s
 }
 
@@ -81,6 +91,8 @@ func (s *State) Sort() {
 	slices.SortFunc(s.Closed, func(a, b Closed) int { return cmp.Compare(a.Call, b.Call) })
 	slices.SortFunc(s.Sessions, func(a, b Session) int { return strings.Compare(a.ID, b.ID) })
 	slices.SortFunc(s.Timers, compareTimers)
+	slices.SortFunc(s.Cursors, func(a, b Cursor) int { return cmp.Or(cmp.Compare(a.Queue, b.Queue), cmp.Compare(a.Tier, b.Tier)) })
+	slices.SortFunc(s.Loads, compareLoads)
 	slices.SortFunc(s.Tasks, func(a, b Task) int { return cmp.Compare(a.ID, b.ID) })
 }
 
@@ -116,6 +128,18 @@ func Restore(s *State) (*Machine, error) {
 	}
 	for i := range s.Sessions {
 		m.sessions[s.Sessions[i].ID] = &s.Sessions[i]
+	}
+	for _, c := range s.Cursors {
+		m.cursors[cursorKey{c.Queue, c.Tier}] = &c
+	}
+	for _, l := range s.Loads {
+		if l.Width <= 0 {
+			return nil, fmt.Errorf("load of agent %s in %s is counted by %s", l.Agent, l.Queue, l.Width)
+		}
+		m.loads[loadKey{l.Queue, l.Agent}] = &load{Load: l}
+	}
+	if err := m.restoreSpoken(s.Spoken); err != nil {
+		return nil, err
 	}
 	for _, t := range s.Timers {
 		m.timers.set(t.At, t.Kind, t.ID, t.Sub)

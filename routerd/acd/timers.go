@@ -25,6 +25,8 @@ const (
 	timerClosed       TimerKind = 10 // call: the id of an ended call may be forgotten
 	timerSession      TimerKind = 11 // session: unused for long, its answers may be forgotten
 	timerOffer        TimerKind = 12 // call, number of the offer: the agent did not answer
+	timerWiden        TimerKind = 13 // call: more agents may be offered it from now on
+	timerLoad         TimerKind = 14 // queue: the occupancy of idle agents is counted anew
 	timerEmpty        TimerKind = 16 // queue: nobody has served it for as long as calls may wait for that
 	timerAnnounce     TimerKind = 17 // call: is told where it stands
 	timerDismiss      TimerKind = 18 // call: the last prompt is over, or was never reported
@@ -162,6 +164,10 @@ func (m *Machine) fire(t Timer) {
 		m.dialTimedOut(m.timedCall(t), LegID(t.Sub))
 	case timerOffer:
 		m.offerTimedOut(m.timedCall(t), t.Sub)
+	case timerWiden:
+		m.widened(m.timedCall(t))
+	case timerLoad:
+		m.recountLoads(QueueID(t.ID))
 	case timerLeg:
 		m.legLost(m.timedCall(t), LegID(t.Sub))
 	case timerWrapUp:

@@ -21,6 +21,8 @@ const (
 	maxPriority = 9
 	maxLevel    = 10
 	maxTier     = 99
+	maxWeight   = 1000               // an effective wait stays within int64 for weeks
+	leastWindow = 12 * time.Minute   // its parts are a minute
 	maxSticky   = 365                // days
 	minAnnounce = 15 * time.Second   // between announcements
 	maxExpire   = 7 * 24 * time.Hour // of a callback

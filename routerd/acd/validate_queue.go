@@ -21,7 +21,10 @@ func (v *validator) queue(q *Queue, path string) {
 	v.within(q.MaxLength, 0, 1<<20, path+".max_length")
 	v.within(q.MissedLimit, 0, 1<<20, path+".missed_limit")
 	v.within(q.RingMost, 0, 50, path+".ring_most")
-	v.within(q.Weight, 0, 10_000, path+".weight")
+	v.within(q.Weight, 0, maxWeight, path+".weight")
+	if q.Window > 0 && q.Window < leastWindow {
+		v.fault(path+".least_window", "is less than %d min", int(leastWindow/time.Minute))
+	}
 	if q.WrapUpMax > 0 && q.WrapUpMax < q.WrapUp {
 		v.fault(path+".wrap_up_max", "is less than wrap_up")
 	}

@@ -96,7 +96,10 @@ func (m *Machine) Agent(id AgentID) (AgentInfo, bool) {
 func (a *agent) info() AgentInfo {
 	out := a.AgentInfo
 	if a.cfg != nil {
-		out.Name, out.Queues = a.cfg.Name, a.cfg.Queues
+		out.Name = a.cfg.Name
+		for _, s := range a.seats {
+			out.Queues = append(out.Queues, s.queue.ID)
+		}
 	}
 	return out
 }
@@ -122,7 +125,7 @@ func (m *Machine) Queues() []QueueInfo {
 	for _, id := range slices.Sorted(maps.Keys(m.queues)) {
 		q := m.queues[id]
 		out = append(out, QueueInfo{
-			ID: id, Waiting: q.length, Oldest: oldest[id], Idle: q.idle.len(),
+			ID: id, Waiting: q.length, Oldest: oldest[id], Idle: q.out[notExcluded],
 			Agents: len(q.seats) - q.out[isLoggedOut] - q.out[isOnBreak] - q.out[isInTraining],
 		})
 	}

@@ -129,9 +129,7 @@ func (m *Machine) reindex() {
 		q.length++
 		c.since = q.joinedSince(c)
 		q.line.insert(c)
-		if c.liveOffers() < q.most() && m.reserved(c) == nil {
-			m.requeue(c)
-		}
+		m.requeue(c)
 	}
 }
 

@@ -38,9 +38,9 @@ const (
 	// (agent:measure, best first, at most 5: idle seconds, position, occupancy in
 	// permille, or surplus levels + spare skills); eligible (how many there were);
 	// excluded (reason:count), and in queues of at most 16 agents excluded_agents
-	// (agent:reason); effective (the call's effective wait), choice (other calls
-	// the agent could have taken, at most 5: queue:priority for the
-	// agent:effective wait) and named_by (the call whose queue's strategy named
+	// (agent:reason); effective (the call's effective wait), choice (the first
+	// of the calls in each queue, at most 5, that the agent could have taken as
+	// well: queue:priority for the agent:effective wait) and named_by (the call whose queue's strategy named
 	// the agent, if another).
 	FactOfferMade = "offer.made"
 	// FactOfferReserved (call, agent, queue), the agent is kept while a customer

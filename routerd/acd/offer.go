@@ -51,7 +51,7 @@ func (m *Machine) offer(q *queue, c *call, a *agent) {
 	m.why(m.beginOffer(c, a), c)
 	m.setAgentState(a, Reserved)
 	m.ringAgent(c, a, c.Offers, q.ring())
-	m.offersChanged(c, q)
+	m.requeue(c)
 }
 
 // offerTo offers the call to one agent outside any queue. When the offer is
@@ -69,7 +69,7 @@ func (m *Machine) reserve(q *queue, c *call, a *agent) {
 	c.Agent, a.Call = a.ID, c.ID
 	m.why(m.fact(Fact{Kind: FactOfferReserved, Call: c.ID, Agent: a.ID, Queue: c.Queue}), c)
 	m.setAgentState(a, Reserved)
-	m.offersChanged(c, q)
+	m.requeue(c)
 	m.dialCustomer(c)
 }
 

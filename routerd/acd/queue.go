@@ -76,15 +76,14 @@ func (m *Machine) enqueue(c *call) {
 	m.requeue(c)
 }
 
-// requeue puts a waiting call back to its ticket's place: it can be offered.
+// requeue puts a waiting call to its ticket's place in line, and takes it out
+// of the line while it is offered to as many agents at once as the queue allows
+// or an agent is reserved for it.
 func (m *Machine) requeue(c *call) {
-	m.join(c, m.queues[c.Queue])
-}
-
-// offersChanged takes the call out of the line while it is offered to as many
-// agents at once as the queue allows, or an agent is reserved for it.
-func (m *Machine) offersChanged(c *call, q *queue) {
-	if c.pos >= 0 && (m.reserved(c) != nil || c.liveOffers() >= q.most()) {
+	q := m.queues[c.Queue]
+	if c.liveOffers() < q.most() && m.reserved(c) == nil {
+		m.join(c, q)
+	} else {
 		q.withdraw(c)
 	}
 }

@@ -21,8 +21,6 @@ func newRow(n int) row {
 	}
 }
 
-func (r *row) has(i int) bool { return r.levels[0][i>>6]&(1<<(i&63)) != 0 }
-
 func (r *row) add(i int) {
 	r.size++
 	for _, words := range r.levels {

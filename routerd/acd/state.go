@@ -32,7 +32,7 @@ type State struct {
 	FactsGone uint64          `cbor:"23,keyasint"` // log index of the last fact dropped before Facts
 	Estimates []Estimate      `cbor:"27,keyasint"` // by queue
 
-	Spoken  [][]byte `cbor:"23,keyasint"` // who spoke with whom, see spokenLog; shared like the facts
+	Spoken  [][]byte `cbor:"26,keyasint"` // who spoke with whom, see spokenLog; shared like the facts
 	Cursors []Cursor `cbor:"24,keyasint"` // of round-robin
 	Loads   []Load   `cbor:"25,keyasint"` // of least-busy
 

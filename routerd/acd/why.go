@@ -100,21 +100,28 @@ func (cl *class) excludes(s *seat) string {
 	return ""
 }
 
-// whyChoice says which other calls the agent could have taken: the first of
-// each line.
+// whyChoice says which other calls the agent could have taken: the one of each
+// queue that leads its lines.
 func (m *Machine) whyChoice(w *factWriter, c *call) {
 	from, first, n := w.begin("choice"), true, 0
 	for _, s := range m.picked.seat.agent.seats {
+		var head *call
 		for _, e := range s.entries {
-			if e.class.waiting.len() == 0 || e.class.waiting.items[0] == c || n == whyChoice {
+			if e.class.waiting.len() == 0 {
 				continue
 			}
-			n++
-			w.pair(&first, string(s.queue.ID))
-			w.number(s.Priority)
-			w.c.buf = append(w.c.buf, ':')
-			w.effective(e.class.waiting.items[0], m.now)
+			if h := e.class.waiting.items[0]; h != c && (head == nil || leads(h, head, m.now)) {
+				head = h
+			}
 		}
+		if head == nil || n == whyChoice {
+			continue
+		}
+		n++
+		w.pair(&first, string(s.queue.ID))
+		w.number(s.Priority)
+		w.c.buf = append(w.c.buf, ':')
+		w.effective(head, m.now)
 	}
 	w.end(from)
 	if n == 0 {

@@ -18,7 +18,6 @@ func Check(m *acd.Machine) error {
 	}
 	k.calls()
 	k.agentStates()
-	k.dispatched()
 	k.media()
 	k.timers()
 	k.channels(m)
@@ -98,9 +97,6 @@ func (k *checker) legs(c *acd.Call) {
 	if over == len(c.Legs) && !waits {
 		k.fault("call %s is %s but all its legs are over", c.ID, c.State)
 	}
-	if most := k.most(c); c.State == acd.CallWaiting && len(held) > most {
-		k.fault("call %s rings %d agents, %d are allowed", c.ID, len(held), most)
-	}
 }
 
 // offer: the agent knows of it and something ends it.
@@ -112,19 +108,6 @@ func (k *checker) offer(c *acd.Call, first *acd.Leg) {
 	if !slices.ContainsFunc(k.s.Timers, func(t acd.Timer) bool { return t.ID == string(c.ID) && t.Sub == fmt.Sprint(first.Offer) }) {
 		k.fault("call %s: nothing ends offer %d to %s", c.ID, first.Offer, first.Agent)
 	}
-}
-
-// most is how many agents may be rung at once for the call.
-func (k *checker) most(c *acd.Call) int {
-	for _, q := range k.s.Config.Queues {
-		if q.ID == c.Queue && q.Strategy == acd.RingAll {
-			if q.RingMost == 0 {
-				return 5
-			}
-			return q.RingMost
-		}
-	}
-	return 1
 }
 
 func (k *checker) agentStates() {
@@ -142,34 +125,6 @@ func (k *checker) agentStates() {
 		}
 		if a.State == acd.WrapUp && !k.armed(string(a.ID)) {
 			k.fault("agent %s is in wrap-up without a timer", a.ID)
-		}
-	}
-}
-
-// dispatched: no call waits beside an agent who could take it.
-func (k *checker) dispatched() {
-	waiting := make(map[acd.QueueID]acd.CallID)
-	for i := range k.s.Calls {
-		c := k.s.Calls[i]
-		if c.State != acd.CallWaiting {
-			continue
-		}
-		if a := k.agents[c.Agent]; a != nil && a.Call == c.ID {
-			continue // reserved for it
-		}
-		if len(offersOf(c)) < k.most(c) {
-			waiting[c.Queue] = c.ID
-		}
-	}
-	for _, cfg := range k.s.Config.Agents {
-		a := k.agents[cfg.ID]
-		if a.Status != acd.Available || a.State != acd.Idle || a.Draining > 0 || len(a.Contacts) == 0 || a.BackOff != 0 {
-			continue
-		}
-		for _, q := range cfg.Queues {
-			if c, ok := waiting[q]; ok {
-				k.fault("call %s waits in %s beside idle agent %s", c, q, a.ID)
-			}
 		}
 	}
 }

@@ -20,6 +20,9 @@ type Dice interface {
 // Whatever it does, the machine's promises must hold.
 type FarEnd struct {
 	*Driver
+	// Light compares what is offered after every command and checks the rest
+	// now and then.
+	Light bool
 	// Quiet stops new calls, deaths and losses: what is open must come to its end.
 	Quiet bool
 
@@ -33,6 +36,7 @@ type FarEnd struct {
 	tickets map[acd.CallID]uint64
 	newest  uint64                  // ticket
 	told    map[acd.CallID]acd.Call // what waiting callers were told
+	plain   *Twin
 }
 
 // event is a command that is on its way, built when it is due.
@@ -42,52 +46,17 @@ type event struct {
 	body func() (acd.Body, bool)
 }
 
-// Nodes, workers and agents of the simulation.
-var (
-	simNodes   = []acd.NodeID{"r1", "r2", "r3"}
-	simWorkers = []acd.WorkerID{"m1", "m2"}
-	simAgents  = []acd.AgentID{"ann", "bob", "cat", "dan"}
-)
+// NewFarEnd starts the nodes, workers and phones of a random world.
+func NewFarEnd(dice Dice) (*FarEnd, error) { return newFarEnd(dice, false) }
 
-// NewFarEnd starts the nodes, workers and phones.
-func NewFarEnd(dice Dice) (*FarEnd, error) {
+// newFarEnd: a light one drives a single machine.
+func newFarEnd(dice Dice, light bool) (*FarEnd, error) {
 	f := &FarEnd{
 		Driver: NewDriver(), dice: dice, lives: make(map[acd.WorkerID]uint64), rang: make(map[acd.EffectID]bool),
-		ended: make(map[acd.CallID]int), tickets: make(map[acd.CallID]uint64), told: make(map[acd.CallID]acd.Call),
+		ended: make(map[acd.CallID]int), tickets: make(map[acd.CallID]uint64), told: make(map[acd.CallID]acd.Call), plain: NewTwin(),
 	}
-	queue := acd.Queue{
-		ID: "sales", Music: "music", RingTimeout: 15 * time.Second, WrapUp: 5 * time.Second, MaxWait: 2 * time.Minute,
-		MaxLength: 6, MissedLimit: 3, RejectDelay: 4 * time.Second,
-	}
-	support := queue
-	support.ID, support.WrapUp, support.RejectDelay = "support", 0, 0
-	support.Strategy, support.RingMost = acd.RingAll, 2
-	waitingRules(&queue, &support)
-	cfg := acd.Config{
-		Trunks:      []acd.Trunk{{ID: "sbc-a", Channels: 8}, {ID: "sbc-b", Channels: 8}},
-		MaxChannels: 12,
-		Numbers: []acd.Number{
-			{Number: "+100", Greeting: "hello", Queue: "sales", Card: []acd.Attr{{Key: "city", Value: "Perm"}}, Rules: []acd.Rule{
-				{When: acd.When{Open: "odd"}, Greeting: "odd-day"},
-				{When: acd.When{Card: "vip"}, Queue: "support"},
-				{When: acd.When{Queue: "support", EWT: time.Minute}, Refuse: 480},
-			}},
-			{Number: "+200", Queue: "support"},
-		},
-		Calendars: []acd.Calendar{{
-			ID: "odd", Zone: "UTC", Offsets: []acd.Offset{{}},
-			Hours: []acd.Hours{{Days: "tue,thu,sat", From: "22:20", To: "22:10"}},
-		}},
-		Queues: []acd.Queue{queue, support},
-	}
-	for i, id := range simAgents {
-		a := acd.Agent{ID: id, Queues: []acd.QueueID{"sales", "support"}[i%2 : 1+i%2], AutoAvailable: i > 0}
-		if i == 2 {
-			a.Queues = []acd.QueueID{"sales", "support"}
-		}
-		cfg.Agents = append(cfg.Agents, a)
-	}
-	if err := f.propose("config", acd.ConfigApplied{Config: cfg}); err != nil {
+	f.Light, f.Alone = light, light
+	if err := f.propose("config", acd.ConfigApplied{Config: world(dice)}); err != nil {
 		return nil, err
 	}
 	for _, n := range simNodes {
@@ -127,10 +96,12 @@ func (f *FarEnd) Step() error {
 			return f.arrive()
 		case what < 10:
 			return f.disturb(what)
-		case what == 10:
+		case what == 10 || what >= 37:
 			return f.agentActs()
 		case what == 11:
 			return f.callerActs()
+		case what == 12 && f.dice.Int(5, "reconfigure") == 0:
+			return f.propose("config", acd.ConfigApplied{Config: world(f.dice)})
 		}
 	}
 	return f.next()
@@ -205,7 +176,7 @@ func (f *FarEnd) arrive() error {
 	f.arrived++
 	return f.propose("arrive", acd.CallArrived{
 		OnCall: acd.OnCall{Call: acd.CallID(fmt.Sprintf("c%d", f.arrived))}, Owner: owner,
-		Trunk: []acd.TrunkID{"sbc-a", "sbc-b"}[f.dice.Int(2, "trunk")], From: "+7", To: []string{"+100", "+200"}[f.dice.Int(2, "to")],
+		Trunk: []acd.TrunkID{"sbc-a", "sbc-b"}[f.dice.Int(2, "trunk")], From: fmt.Sprint("+700", f.dice.Int(8, "from")), To: fmt.Sprintf("+%d0%d", 1+f.dice.Int(len(simQueues), "to"), f.dice.Int(2, "number")),
 	})
 }
 
@@ -251,14 +222,15 @@ func (f *FarEnd) disturb(what int) error {
 // agentActs changes a status or a registration.
 func (f *FarEnd) agentActs() error {
 	a := simAgents[f.dice.Int(len(simAgents), "agent")]
-	switch f.dice.Int(3, "act") {
-	case 0:
+	switch f.dice.Int(6, "act") {
+	case 0, 1:
 		return f.register(a)
-	case 1:
+	case 2:
 		phone := []string{"phone", "desk"}[f.dice.Int(2, "phone")]
 		return f.propose("unregister", registration(string(a), phone, uint32(f.M.Index()), 0))
 	}
-	return f.propose("status", acd.AgentStatusSet{Agent: a, Status: []acd.AgentStatus{acd.Available, acd.OnBreak, acd.LoggedOut}[f.dice.Int(3, "status")]})
+	status := []acd.AgentStatus{acd.Available, acd.Available, acd.Available, acd.Available, acd.OnBreak, acd.LoggedOut}[f.dice.Int(6, "status")]
+	return f.propose("status", acd.AgentStatusSet{Agent: a, Status: status})
 }
 
 // carryOut answers orders as their owners would.
@@ -366,11 +338,20 @@ func (f *FarEnd) propose(name string, body acd.Body) error {
 }
 
 func (f *FarEnd) check(name string) error {
+	if f.Light && f.index%64 != 0 {
+		if err := f.plain.Observe(f.M); err != nil {
+			return fmt.Errorf("index %d after %s: %w", f.index, name, err)
+		}
+		return nil
+	}
 	if err := Check(f.M); err != nil {
 		return fmt.Errorf("index %d after %s: %w", f.index, name, err)
 	}
 	if err := f.Compare(); err != nil {
 		return fmt.Errorf("after %s: %w", name, err)
+	}
+	if err := f.plain.Observe(f.M); err != nil {
+		return fmt.Errorf("index %d after %s: %w", f.index, name, err)
 	}
 	if err := f.history(); err != nil {
 		return fmt.Errorf("index %d after %s: %w", f.index, name, err)

@@ -9,7 +9,7 @@ import (
 )
 
 // history checks the promises that show in the facts: one CDR per call, and
-// first come first served.
+// tickets that grow.
 func (f *FarEnd) history() error {
 	if err := f.neverGrows(); err != nil {
 		return err
@@ -23,10 +23,6 @@ func (f *FarEnd) history() error {
 			if f.ended[fact.Call] > 1 {
 				return fmt.Errorf("call %s has two CDRs", fact.Call)
 			}
-		case acd.FactOfferMade:
-			if err := f.firstInLine(fact); err != nil {
-				return err
-			}
 		case acd.FactCallQueued:
 			ticket, err := strconv.ParseUint(fact.Attr("ticket"), 10, 64)
 			if had, ok := f.tickets[fact.Call]; ok {
@@ -39,23 +35,6 @@ func (f *FarEnd) history() error {
 				return fmt.Errorf("call %s has ticket %q after %d", fact.Call, fact.Attr("ticket"), f.newest)
 			}
 			f.newest, f.tickets[fact.Call] = ticket, ticket
-		}
-	}
-	return nil
-}
-
-// firstInLine: no call with an earlier ticket waits in the queue without an
-// offer after a later one got one. What was offered in the same step is not
-// waiting any more; a call that lost its offer in the same step was put back
-// before anything was offered.
-func (f *FarEnd) firstInLine(offer acd.Fact) error {
-	c, ok := f.M.Call(offer.Call)
-	if !ok {
-		return nil
-	}
-	for _, other := range f.M.Calls() {
-		if other.State == acd.CallWaiting && len(offersOf(&other)) == 0 && other.Queue == c.Queue && other.Ticket < c.Ticket {
-			return fmt.Errorf("call %s with ticket %d was offered before %s with %d", c.ID, c.Ticket, other.ID, other.Ticket)
 		}
 	}
 	return nil

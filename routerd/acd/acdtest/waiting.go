@@ -1,6 +1,7 @@
 package acdtest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -161,7 +162,17 @@ func (f *FarEnd) neverGrows() error {
 	return nil
 }
 
-// waiting: a queue counts its calls, knows their places by their tickets, and
+// step is what one priority is worth in a queue.
+func (k *checker) step(id acd.QueueID) time.Duration {
+	for _, q := range append(slices.Clone(k.s.Config.Queues), k.s.Retired...) {
+		if q.ID == id && q.PriorityStep > 0 {
+			return q.PriorityStep
+		}
+	}
+	return time.Minute
+}
+
+// waiting: a queue counts its calls, knows their places by effective wait, and
 // times what it promised them.
 func (k *checker) waiting(m *acd.Machine) {
 	lines := make(map[acd.QueueID][]*acd.Call)
@@ -179,13 +190,15 @@ func (k *checker) waiting(m *acd.Machine) {
 		if q.Waiting != len(line) {
 			k.fault("queue %s counts %d calls, there are %d", q.ID, q.Waiting, len(line))
 		}
-		places := make(map[int]acd.CallID)
-		for _, c := range line {
+		step := k.step(q.ID)
+		slices.SortFunc(line, func(a, b *acd.Call) int {
+			return cmp.Or(cmp.Compare(a.Enqueued.Add(-step*time.Duration(a.Priority)), b.Enqueued.Add(-step*time.Duration(b.Priority))), cmp.Compare(a.Ticket, b.Ticket))
+		})
+		for i, c := range line {
 			position, p50, p90, known := m.Position(c.ID)
-			if other, taken := places[position]; taken || position < 1 || position > len(line) {
-				k.fault("call %s is at %d of %d in %s, %s is there", c.ID, position, len(line), q.ID, other)
+			if position != i+1 {
+				k.fault("call %s is at %d of %d in %s, not at %d", c.ID, position, len(line), q.ID, i+1)
 			}
-			places[position] = c.ID
 			if p50 < 0 || p90 < p50 || !known && p90 != 0 {
 				k.fault("call %s has an estimate of %s to %s", c.ID, p50, p90)
 			}

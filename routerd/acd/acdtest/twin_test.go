@@ -1,0 +1,55 @@
+package acdtest
+
+import (
+	"flag"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+var (
+	steps    = flag.Int("steps", 30_000, "commands that TestTwin compares")
+	twinSeed = flag.Uint64("twin-seed", 0, "run one world of TestTwin with this seed")
+)
+
+// worldSteps is how many steps one random world of TestTwin takes.
+const worldSteps = 2_000
+
+// TestTwin: after every command the machine has offered exactly what the naive
+// twin would have, whatever the strategies, rings, tiers, weights, priorities
+// and changes of configuration. "-twin-seed N" repeats a failure.
+func TestTwin(t *testing.T) {
+	if *twinSeed != 0 {
+		t.Log(compareWorld(t, *twinSeed))
+		return
+	}
+	var commands, offers, worlds atomic.Int64
+	var g sync.WaitGroup
+	for range 2 {
+		g.Go(func() {
+			for int(commands.Load()) < *steps && !t.Failed() {
+				n, made := compareWorld(t, rand.Uint64())
+				commands.Add(n)
+				offers.Add(made)
+				worlds.Add(1)
+			}
+		})
+	}
+	g.Wait()
+	t.Logf("%d commands and %d offers in %d worlds", commands.Load(), offers.Load(), worlds.Load())
+	if offers.Load() < commands.Load()/50 {
+		t.Errorf("only %d offers: the worlds are too quiet to prove anything", offers.Load())
+	}
+}
+
+func compareWorld(t *testing.T, seed uint64) (commands, offers int64) {
+	f, err := newFarEnd(even{rand.New(rand.NewPCG(seed, 0))}, true)
+	for i := 0; err == nil && i < worldSteps; i++ {
+		err = f.Step()
+	}
+	if err != nil {
+		t.Errorf("%v\ngo test ./routerd/acd/acdtest -run TestTwin -twin-seed %d", err, seed)
+	}
+	return int64(f.index), int64(f.plain.Offers)
+}

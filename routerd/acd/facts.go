@@ -18,7 +18,8 @@ const (
 	FactCallAnswered = "call.answered"
 	// FactCallGreeted (call), the greeting plays or failed: prompt, duration, failed (only if so).
 	FactCallGreeted = "call.greeted"
-	// FactCallQueued (call, queue): ticket, waiting (calls in the queue with this one).
+	// FactCallQueued (call, queue): ticket, waiting (calls in the queue with this
+	// one), kept_for (the agent spoken with last, for whom it is kept a while).
 	FactCallQueued = "call.queued"
 	// FactCallTagged (call): what was put on the call's card; what was removed is
 	// not told.
@@ -33,7 +34,8 @@ const (
 	// several), kept_for (the agent others still make room for).
 	FactCallWidened = "call.widened"
 	// FactOfferMade (call, leg, agent, queue), the why-record: offer (1 for the
-	// call's first); stage (direct, reserved: no strategy chose); else strategy;
+	// call's first), devices (legs of the offer, which follow this one in number;
+	// only if several); stage (direct, reserved: no strategy chose); else strategy;
 	// ring, tier, needs (skill:level) and kept_for, the call's stage; candidates
 	// (agent:measure, best first, at most 5: idle seconds, position, occupancy in
 	// permille, or surplus levels + spare skills); eligible (how many there were);
@@ -47,7 +49,7 @@ const (
 	// is called: the why-record as in offer.made, whose offer has stage reserved.
 	FactOfferReserved = "offer.reserved"
 	// FactOfferRenewed (call, leg, agent, queue): the offer goes on as a new leg
-	// after a takeover: was (the old leg).
+	// after a takeover: was (the old leg), devices (only if several).
 	FactOfferRenewed = "offer.renewed"
 	// FactOfferRinging (call, leg, agent, queue): code.
 	FactOfferRinging = "offer.ringing"

@@ -70,6 +70,17 @@ func nextDevice(contacts []Contact) (device, rest []Contact) {
 	return device, rest
 }
 
+// countDevices is how many devices an offer rings.
+func countDevices(contacts []Contact) int {
+	n := 0
+	for i, ct := range contacts {
+		if ct.Instance == "" || !slices.ContainsFunc(contacts[:i], func(other Contact) bool { return other.Instance == ct.Instance }) {
+			n++
+		}
+	}
+	return min(n, maxDevices)
+}
+
 // nextLeg is the id newLeg will give.
 func (c *call) nextLeg() LegID { return LegID(itoa(int(c.LastLeg) + 1)) }
 

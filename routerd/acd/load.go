@@ -60,9 +60,8 @@ func (l *load) count(now Time, busy, free bool) {
 		l.Since = Time((part + 1) * width)
 		l.Busy, l.Free = [loadParts]int64{}, [loadParts]int64{}
 	}
-	for ; part <= last; part++ {
-		if begins := Time(part * width); begins > l.Since {
-			l.Since = begins
+	for first := part; part <= last; part++ {
+		if part > first { // in its place stands what the window has passed
 			l.Busy[part%loadParts], l.Free[part%loadParts] = 0, 0
 		}
 		until := min(now, Time((part+1)*width))
@@ -72,7 +71,7 @@ func (l *load) count(now Time, busy, free bool) {
 		if free {
 			l.Free[part%loadParts] += int64(until - l.Since)
 		}
-		l.Since = max(l.Since, until)
+		l.Since = until
 	}
 	l.rank()
 }

@@ -107,7 +107,17 @@ func (m *Machine) beginOffer(c *call, a *agent) *factWriter {
 	c.forgetLegs()
 	c.Offers++
 	a.Call = c.ID
-	return m.fact(c.offerFact(FactOfferMade, c.nextLeg(), a.ID)).int("offer", c.Offers)
+	w := m.fact(c.offerFact(FactOfferMade, c.nextLeg(), a.ID)).int("offer", c.Offers)
+	return w.devices(a.Contacts)
+}
+
+// devices says how many legs the offer has, which follow the fact's in number,
+// if several.
+func (w *factWriter) devices(contacts []Contact) *factWriter {
+	if n := countDevices(contacts); n > 1 {
+		w.int("devices", n)
+	}
+	return w
 }
 
 // ringAgent calls all devices of the agent. An agent without any has lost the
@@ -285,7 +295,7 @@ func (m *Machine) renewOffer(c *call, first *Leg) {
 		m.offerLost(c, a, offer, ClassUnavailable)
 		return
 	}
-	m.fact(c.offerFact(FactOfferRenewed, c.nextLeg(), a.ID)).text("was", string(was))
+	m.fact(c.offerFact(FactOfferRenewed, c.nextLeg(), a.ID)).text("was", string(was)).devices(a.Contacts)
 	m.setAgentState(a, Reserved)
 	m.ringAgent(c, a, offer, ring)
 }

@@ -27,7 +27,9 @@ type FarEnd struct {
 	Quiet bool
 
 	dice    Dice
-	queue   []event // not yet reported, by time
+	rate    int           // of 40 steps, how many bring a new call
+	talk    time.Duration // the longest conversation
+	queue   []event       // not yet reported, by time
 	arrived int
 	lives   map[acd.WorkerID]uint64
 	rang    map[acd.EffectID]bool
@@ -56,6 +58,9 @@ func newFarEnd(dice Dice, light bool) (*FarEnd, error) {
 		ended: make(map[acd.CallID]int), tickets: make(map[acd.CallID]uint64), told: make(map[acd.CallID]acd.Call), plain: NewTwin(),
 	}
 	f.Light, f.Alone = light, light
+	// Sometimes agents wait for calls, sometimes calls for agents.
+	f.rate = []int{1, 3, 6}[dice.Int(3, "rate")]
+	f.talk = []time.Duration{4 * time.Second, 20 * time.Second, time.Minute}[dice.Int(3, "talk")]
 	if err := f.propose("config", acd.ConfigApplied{Config: world(dice)}); err != nil {
 		return nil, err
 	}
@@ -85,16 +90,16 @@ func (f *FarEnd) startWorker(w acd.WorkerID) error {
 // register brings one of an agent's two phones back.
 func (f *FarEnd) register(a acd.AgentID) error {
 	phone := []string{"phone", "desk"}[f.dice.Int(2, "phone")]
-	return f.propose("register", registration(string(a), phone, uint32(f.M.Index()), time.Duration(20+f.dice.Int(300, "expires"))*time.Second))
+	return f.propose("register", registration(string(a), phone, uint32(f.M.Index()), time.Duration(20+f.dice.Int(3000, "expires"))*time.Second))
 }
 
 // Step lets one thing happen: something new, or the next thing on its way.
 func (f *FarEnd) Step() error {
 	if !f.Quiet {
 		switch what := f.dice.Int(40, "what"); {
-		case what < 6:
+		case what < f.rate:
 			return f.arrive()
-		case what < 10:
+		case what >= 6 && what < 10:
 			return f.disturb(what)
 		case what == 10 || what >= 37:
 			return f.agentActs()
@@ -268,7 +273,7 @@ func (f *FarEnd) carryOut(effects []acd.Effect) error {
 			})
 		case acd.Bridge:
 			leg := []acd.LegID{o.A, o.B}[f.dice.Int(2, "who hangs up")]
-			f.later(e, time.Minute, "bye", func(on acd.OnCall) acd.Body { return acd.LegEnded{OnCall: on, Leg: leg, Cause: "bye"} })
+			f.later(e, f.talk, "bye", func(on acd.OnCall) acd.Body { return acd.LegEnded{OnCall: on, Leg: leg, Cause: "bye"} })
 		}
 	}
 	return nil

@@ -46,6 +46,7 @@ func (n *Node) apiHandler() http.Handler {
 	operator("GET "+routeapi.PathFacts, n.serveFacts)
 	operator("GET "+routeapi.PathCDR, n.serveCDR)
 	n.routeConfig(operator)
+	n.routeArchive(operator)
 	operator("POST "+routeapi.PathAgentStatus, n.serveAgentStatus)
 	mux.Handle("POST "+routeapi.PathPeerSIP, requireRole(roleRouter, n.servePeer))
 	return mux

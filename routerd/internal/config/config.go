@@ -54,6 +54,15 @@ type Raft struct {
 	// Raise it only where the routers share one disk, as in the lab: there a
 	// slow moment would end them all at once.
 	WriteDeadline time.Duration `yaml:"write_deadline"`
+	Archive       Archive       `yaml:"archive"`
+}
+
+// Archive is what is kept of the log after it was applied, for routerctl replay
+// and whatif. What is over either bound goes, oldest first.
+type Archive struct {
+	Off          bool          `yaml:"off"`
+	MaxAge       time.Duration `yaml:"max_age"`       // 0: 7 days
+	MaxMegabytes int           `yaml:"max_megabytes"` // 0: 4096
 }
 
 // Gossip is the membership protocol.
@@ -114,6 +123,12 @@ func (c *Config) validate(t *tree) {
 	}
 	if c.Raft.WriteDeadline < 0 {
 		bad("raft.write_deadline", "must not be negative")
+	}
+	if a := c.Raft.Archive; a.MaxAge < 0 || a.MaxAge > 0 && a.MaxAge < time.Hour {
+		bad("raft.archive.max_age", "%v: an hour at least", a.MaxAge)
+	}
+	if m := c.Raft.Archive.MaxMegabytes; m < 0 || m > 0 && m < 64 {
+		bad("raft.archive.max_megabytes", "%d: 64 at least", m)
 	}
 	addr("raft.listen", c.Raft.Listen)
 	addr("gossip.listen", c.Gossip.Listen)

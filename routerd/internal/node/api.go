@@ -47,6 +47,7 @@ func (n *Node) apiHandler() http.Handler {
 	operator("GET "+routeapi.PathCDR, n.serveCDR)
 	n.routeConfig(operator)
 	n.routeArchive(operator)
+	n.routeCluster(operator)
 	operator("POST "+routeapi.PathAgentStatus, n.serveAgentStatus)
 	mux.Handle("POST "+routeapi.PathPeerSIP, requireRole(roleRouter, n.servePeer))
 	return mux

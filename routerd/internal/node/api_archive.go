@@ -13,6 +13,7 @@ import (
 
 	"trunkline/raftstore"
 	"trunkline/raftstore/archive"
+	"trunkline/routerd/internal/config"
 	"trunkline/routerd/routeapi"
 )
 
@@ -21,6 +22,14 @@ func (n *Node) routeArchive(operator func(pattern string, h http.HandlerFunc)) {
 	operator("GET "+routeapi.PathArchiveSnapshots+"/{index}", n.serveSnapshot)
 	operator("GET "+routeapi.PathArchiveEntries, n.serveEntries)
 	operator("GET "+routeapi.PathArchiveIndex, n.serveIndex)
+}
+
+// archiveOptions are nil where nothing is to be archived.
+func archiveOptions(a config.Archive) *archive.Options {
+	if a.Off {
+		return nil
+	}
+	return &archive.Options{MaxAge: a.MaxAge, MaxBytes: int64(a.MaxMegabytes) << 20}
 }
 
 // raftDir is where the log, its snapshots and the archive are.

@@ -27,6 +27,7 @@ func (f fsm) Apply(index uint64, stamp int64, data []byte) []byte {
 	cmd.Stamp = acd.Time(stamp)
 	n := f.n
 	n.stateMu.Lock()
+	n.witness.see(index, n.machine)
 	res, effects := n.machine.Apply(index, cmd)
 	n.applied, n.appliedStamp, n.appliedAt = index, n.machine.Now(), time.Now()
 	n.stateMu.Unlock()

@@ -64,6 +64,7 @@ type Node struct {
 	appliedMoved chan struct{} // closed by the next Apply; nil while nobody waits
 
 	deadlineMoved chan struct{}
+	witness       witness
 
 	mu       sync.Mutex
 	actors   map[acd.CallID]*actor
@@ -129,8 +130,9 @@ func (n *Node) open() error {
 	// process are told by its session.
 	n.proposer = newProposer(n.conf.Node + "/" + strconv.FormatInt(n.started.UnixNano(), 36))
 	n.store, err = raftstore.Open(raftstore.Config{
-		ID: n.conf.Node, Listen: n.conf.Raft.Listen, Voters: n.conf.Raft.Voters, Dir: filepath.Join(n.conf.Data, "raft"),
+		ID: n.conf.Node, Listen: n.conf.Raft.Listen, Voters: n.conf.Raft.Voters, Dir: n.raftDir(),
 		TLS: tlsConf, CheckPeer: func(c *x509.Certificate) error { return CheckRole(c, roleRouter) }, Logger: n.log, OnFatal: n.halt, WriteDeadline: n.conf.Raft.WriteDeadline,
+		Archive: archiveOptions(n.conf.Raft.Archive),
 	}, fsm{n})
 	if err != nil {
 		return fmt.Errorf("open the replicated log: %w", err)

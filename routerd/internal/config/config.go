@@ -48,7 +48,12 @@ type SIP struct {
 // Raft is the replicated log.
 type Raft struct {
 	Listen string            `yaml:"listen"`
-	Voters map[string]string `yaml:"voters"`
+	Voters map[string]string `yaml:"voters"` // those who found the cluster
+	// Join is for a router that is added to a cluster that runs: it is none of
+	// Voters, and waits until routerctl cluster add names it. The others reach
+	// its log at Advertise, Listen if not given.
+	Join      bool   `yaml:"join"`
+	Advertise string `yaml:"advertise"`
 	// WriteDeadline is how long one write to the log's disk may take before the
 	// process ends itself, so that another router leads; 300 ms if not given.
 	// Raise it only where the routers share one disk, as in the lab: there a
@@ -154,8 +159,17 @@ func (c *Config) validate(t *tree) {
 	if len(c.Raft.Voters)%2 == 0 {
 		bad("raft.voters", "%d voters: needs an odd number, 3 or 5 in production", len(c.Raft.Voters))
 	}
-	if c.Node != "" && c.Raft.Voters[c.Node] == "" {
-		bad("raft.voters", "does not name this node %q", c.Node)
+	switch _, founds := c.Raft.Voters[c.Node]; {
+	case c.Node == "":
+	case c.Raft.Join && founds:
+		bad("raft.voters", "names this node %q, which joins", c.Node)
+	case !c.Raft.Join && !founds:
+		bad("raft.voters", "does not name this node %q: a router that is added to a running cluster has raft.join", c.Node)
+	}
+	if c.Raft.Advertise != "" {
+		if _, _, err := net.SplitHostPort(c.Raft.Advertise); err != nil {
+			bad("raft.advertise", "%q is not host:port", c.Raft.Advertise)
+		}
 	}
 	for n, a := range c.Raft.Voters {
 		if _, _, err := net.SplitHostPort(a); err != nil {

@@ -132,7 +132,7 @@ func (n *Node) open() error {
 	n.store, err = raftstore.Open(raftstore.Config{
 		ID: n.conf.Node, Listen: n.conf.Raft.Listen, Voters: n.conf.Raft.Voters, Dir: n.raftDir(),
 		TLS: tlsConf, CheckPeer: func(c *x509.Certificate) error { return CheckRole(c, roleRouter) }, Logger: n.log, OnFatal: n.halt, WriteDeadline: n.conf.Raft.WriteDeadline,
-		Archive: archiveOptions(n.conf.Raft.Archive),
+		Archive: archiveOptions(n.conf.Raft.Archive), Advertise: n.conf.Raft.Advertise,
 	}, fsm{n})
 	if err != nil {
 		return fmt.Errorf("open the replicated log: %w", err)

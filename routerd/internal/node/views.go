@@ -110,14 +110,17 @@ func (n *Node) cluster() routeapi.Cluster {
 			load[m.Name] = routeapi.Worker{Sessions: meta.Sessions, FreePorts: meta.FreePorts}
 		}
 	}
+	voters := map[string]bool{}
+	for _, p := range n.store.Stats().Peers {
+		voters[p.ID] = p.Voter
+	}
 	n.view(func(m *acd.Machine) {
 		owned := map[acd.NodeID]int{}
 		for _, c := range m.Calls() {
 			owned[c.Owner.Node]++
 		}
 		for _, r := range m.Nodes() {
-			_, voter := n.conf.Raft.Voters[string(r.ID)]
-			out.Nodes = append(out.Nodes, routeapi.Node{ID: string(r.ID), Alive: r.Alive, Voter: voter, Incarnation: r.Incarnation, Calls: owned[r.ID], SIP: r.SIP})
+			out.Nodes = append(out.Nodes, routeapi.Node{ID: string(r.ID), Alive: r.Alive, Voter: voters[string(r.ID)], Incarnation: r.Incarnation, Calls: owned[r.ID], SIP: r.SIP})
 		}
 		for _, w := range m.Workers() {
 			v := load[string(w.ID)]

@@ -33,7 +33,7 @@ const (
 )
 
 // raise starts a tier whose operator lets the phone ring for so long.
-func raise(t *testing.T, ring time.Duration) *tier {
+func raise(t *testing.T, ring time.Duration, change ...func(*lab.Options)) *tier {
 	t.Helper()
 	dir := t.TempDir()
 	tools, err := lab.SetUp(t.Context(), os.Stderr)
@@ -41,7 +41,11 @@ func raise(t *testing.T, ring time.Duration) *tier {
 		t.Fatal(err)
 	}
 	account := lab.Agent{ID: "ann", Name: "Ann", Password: "secret"}
-	l, err := lab.Start(t.Context(), lab.Options{Dir: dir, Bin: build(t, dir), Toolchain: tools, Agents: []lab.Agent{account}, Env: []string{"GORACE=halt_on_error=1"}})
+	o := lab.Options{Dir: dir, Bin: build(t, dir), Toolchain: tools, Agents: []lab.Agent{account}, Env: []string{"GORACE=halt_on_error=1"}}
+	for _, f := range change {
+		f(&o)
+	}
+	l, err := lab.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,7 @@ type AgentConfig struct {
 	Silent     bool   // signalling only
 	SilentPort uint16 // the media port a silent phone names; 9 if 0
 	NoAnswer   bool   // rings for ever
+	Refuse     int    // after Ring: the SIP code it declines with instead of answering
 
 	// OnCall is told of each call as its INVITE arrives; it must not block.
 	OnCall func(*Call)
@@ -112,7 +113,7 @@ func (a *Agent) take(*sip.Request) *Call {
 		hear: a.cfg.Hear, mux: a.cfg.MuxRTCP, silent: a.cfg.Silent, silentPort: a.cfg.SilentPort})
 	c.talkTime, c.talkOnlyTo = a.cfg.Talk, a.cfg.TalkOnlyTo
 	c.inbound = true
-	c.ringTime = a.cfg.Ring
+	c.ringTime, c.refuse = a.cfg.Ring, a.cfg.Refuse
 	if a.cfg.NoAnswer {
 		c.ringTime = -1
 	}
@@ -162,7 +163,17 @@ func (c *Call) alert(req *sip.Request, from netip.AddrPort) {
 	if c.ringTime < 0 {
 		return
 	}
-	c.ring = time.AfterFunc(c.ringTime, func() { c.pickUp(d, codec, theirs) })
+	c.ring = time.AfterFunc(c.ringTime, func() {
+		if c.refuse == 0 {
+			c.pickUp(d, codec, theirs)
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.ended {
+			_ = c.decline(c.refuse, "Declined By The Test")
+		}
+	})
 }
 
 // pickUp answers: 200 repeated until its ACK, and media.
@@ -179,7 +190,7 @@ func (c *Call) pickUp(d description, codec Codec, theirs crypto) {
 		_ = c.decline(500, "No media port")
 		return
 	}
-	c.local.events = false
+	c.local.events = len(d.events) > 0 && codec == PCMA && d.events[codec.clock()] == 101
 	c.local.types = map[Codec]uint8{codec: d.codecs[codec]}
 	c.local.cryptos[0].tag = theirs.tag
 	if err := c.start(d, c.local.cryptos[0], theirs, codec); err != nil {

@@ -44,6 +44,7 @@ type Call struct {
 	ringTime   time.Duration
 	talkTime   time.Duration
 	talkOnlyTo string
+	refuse     int // code to decline with, 0: answer
 	onEnd      func(*Call)
 
 	mu        sync.Mutex
@@ -273,6 +274,7 @@ func (c *Call) inDialog(req *sip.Request, from netip.AddrPort) {
 		c.res.Reinvites++
 		out = c.renegotiate(req)
 	default: // INFO, OPTIONS, NOTIFY: a phone says yes
+		c.res.KeysByInfo += keyOfInfo(req)
 		out = newResponse(req, 200, "OK", c.localTag, nil, "", "")
 	}
 	c.seen[key] = out

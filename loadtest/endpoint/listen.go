@@ -32,6 +32,10 @@ type listener struct {
 	first    uint32    // first and last mark number
 	lastMark uint32
 
+	events  map[uint8]bool // payload types of telephone-event
+	eventAt uint32         // RTP time of the last event heard
+	heard   bool           // there was one
+
 	decoder *opus.Decoder
 	pcm     []int16
 	block   []int16
@@ -49,7 +53,7 @@ type stream struct {
 const blocksPerSecond = 5
 
 func newListener(codec Codec, theirs crypto, hear []int) (*listener, error) {
-	l := &listener{codec: codec, hear: hear, streams: map[uint32]*stream{}}
+	l := &listener{codec: codec, hear: hear, streams: map[uint32]*stream{}, events: map[uint8]bool{101: true, 102: true}}
 	l.res.Heard = map[int]int{}
 	if codec == Opus {
 		d, err := opus.NewDecoder(48000, 1)
@@ -104,6 +108,10 @@ func (l *listener) packet(raw []byte, at time.Time) {
 		l.streams[h.SSRC] = s
 	}
 	s.count(h.SequenceNumber)
+	if l.events[h.PayloadType] {
+		l.event(&h, p.Payload)
+		return
+	}
 	if l.over {
 		return
 	}
@@ -117,6 +125,15 @@ func (l *listener) packet(raw []byte, at time.Time) {
 	l.last = at
 	l.res.Talk++
 	l.analyse(p.Payload)
+}
+
+// event takes one RFC 4733 packet; those of one key share their RTP time.
+func (l *listener) event(h *rtp.Header, payload []byte) {
+	if len(payload) < 4 || int(payload[0]) >= len(keyCodes) || l.heard && h.Timestamp == l.eventAt {
+		return
+	}
+	l.heard, l.eventAt = true, h.Timestamp
+	l.res.Keys += keyCodes[payload[0] : payload[0]+1]
 }
 
 // count takes one packet into the stream's sequence.

@@ -21,19 +21,21 @@ type media struct {
 	ssrc      uint32
 	listen    *listener
 
-	mu     sync.Mutex
-	dest   netip.AddrPort
-	destC  netip.AddrPort
-	pt     uint8
-	out    *srtp.Context
-	outC   *srtp.Context
-	sent   int
-	bytes  int
-	late   time.Duration
-	sentC  int
-	stop   chan struct{}
-	done   sync.WaitGroup
-	halted sync.Once
+	mu      sync.Mutex
+	dest    netip.AddrPort
+	destC   netip.AddrPort
+	pt      uint8
+	eventPT uint8 // 0: the other side takes no events
+	event   *outEvent
+	out     *srtp.Context
+	outC    *srtp.Context
+	sent    int
+	bytes   int
+	late    time.Duration
+	sentC   int
+	stop    chan struct{}
+	done    sync.WaitGroup
+	halted  sync.Once
 
 	// drop, in tests, says which packets by number are never sent.
 	drop func(n uint32) bool
@@ -116,6 +118,7 @@ func (m *media) redirect(remote description, codec Codec) {
 		m.destC = m.dest
 	}
 	m.pt = remote.codecs[codec]
+	m.eventPT = remote.events[codec.clock()]
 }
 
 // play sends a packet each 20 ms by the clock, not by the interval: a late
@@ -159,6 +162,7 @@ func (m *media) play() {
 		if n%framesPerSecond == framesPerSecond/2 {
 			m.report(header.Timestamp)
 		}
+		m.sendEvent(&header, m.src.codec.frame())
 		header.SequenceNumber++
 		header.Timestamp += uint32(m.src.codec.frame())
 	}

@@ -21,6 +21,8 @@ type CallResult struct {
 	Suite     string
 	Reinvites int // INVITE and UPDATE received inside the dialog
 
+	KeysByInfo string // received, see Media.Keys for those by RTP events
+
 	Media MediaResult
 }
 
@@ -50,6 +52,8 @@ type MediaResult struct {
 	Marked     int           // packets with the far end's mark
 	MarksLost  int           // marks missing between the first and the last: lost end to end
 	Source     uint16        // whose mark it was
+
+	Keys string // received as RTP events, each event once
 
 	Heard  map[int]int // by frequency: blocks of 200 ms in the talk phase it dominates
 	Blocks int         // blocks of 200 ms in the talk phase

@@ -81,6 +81,7 @@ type description struct {
 	mux       bool
 	profile   string
 	codecs    map[Codec]uint8 // payload type
+	events    map[int]uint8   // payload type of telephone-event, by its clock
 	order     []Codec
 	cryptos   []crypto
 	direction string
@@ -90,7 +91,7 @@ var errNoAudio = errors.New("no audio in the SDP")
 
 // parseSDP reads the first audio section. RFC 8866, RFC 4568, RFC 5761.
 func parseSDP(body []byte) (description, error) {
-	d := description{codecs: map[Codec]uint8{}, direction: "sendrecv"}
+	d := description{codecs: map[Codec]uint8{}, events: map[int]uint8{}, direction: "sendrecv"}
 	var formats []string
 	maps := map[string]string{"8": "PCMA/8000", "0": "PCMU/8000"}
 	section := 0 // 0 session, 1 the audio, 2 anything after
@@ -129,10 +130,13 @@ func parseSDP(body []byte) (description, error) {
 		return d, errNoAudio
 	}
 	for _, f := range formats {
-		name, _, _ := strings.Cut(maps[f], "/")
+		name, clock, _ := strings.Cut(maps[f], "/")
 		pt, err := strconv.ParseUint(f, 10, 7)
 		if err != nil {
 			continue
+		}
+		if hz, err := strconv.Atoi(clock); err == nil && strings.EqualFold(name, "telephone-event") {
+			d.events[hz] = uint8(pt)
 		}
 		for _, c := range []Codec{PCMA, Opus} {
 			if strings.EqualFold(name, string(c)) {

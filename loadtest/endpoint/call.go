@@ -334,6 +334,8 @@ func (c *Call) trunklineID(res sip.Message) {
 
 func callIDOf(sipCallID string) string {
 	name, _, _ := strings.Cut(sipCallID, "@")
-	i := strings.LastIndexByte(name, '-')
-	return name[i+1:]
+	if parts := strings.SplitN(name, "-", 3); len(parts) == 3 {
+		return parts[2] // which may have dashes of its own
+	}
+	return name
 }

@@ -19,6 +19,7 @@ func (a *actor) order(e acd.Effect) {
 	}
 	a.epoch = e.Epoch
 	a.done[e.ID] = true
+	a.released = false // a callback lets its media go and comes back for more
 	switch o := e.Order.(type) {
 	case acd.Resume: // the actor took the records up when it started
 	case acd.AnswerCall:

@@ -333,3 +333,22 @@ func TestAnAnnouncementIsPlayedAndItsLengthReported(t *testing.T) {
 	b.give(41, o)
 	b.want("prompt 1 position number-3 420ms failed=false", "prompt 1 position number-3 0s failed=true")
 }
+
+// A caller who was promised a callback is let go with the media; later the same
+// call dials, and its actor must not take itself for done.
+func TestACallComesBackAfterItsMediaWasLetGo(t *testing.T) {
+	b := newCallBench(t)
+	b.give(40, acd.Release{Media: []string{"127.0.0.9"}})
+	if !b.a.released {
+		t.Fatal("not released")
+	}
+	b.give(41, dialOrder)
+	b.answer(486, "")
+	b.want("failed 2 486")
+	for leg := range b.a.legs {
+		delete(b.a.legs, leg)
+	}
+	if b.a.over() {
+		t.Error("the actor of a call that goes on is over")
+	}
+}

@@ -119,6 +119,9 @@ func (l *Lab) routing() *acd.Config {
 			HA1SHA256: hex.EncodeToString(sha[:]), HA1MD5: hex.EncodeToString(md[:]),
 		})
 	}
+	if o.Tune != nil {
+		o.Tune(c)
+	}
 	return c
 }
 

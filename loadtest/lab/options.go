@@ -13,20 +13,21 @@ import (
 
 // Options say what to start. The zero value of each field is the default.
 type Options struct {
-	Dir       string        // working folder; out/lab under Sources. Start empties what an earlier lab has left there.
-	Sources   string        // the repository; found upwards from the current folder
-	Bin       string        // folder of routerd, mediad and routerctl; bin under Sources
-	Toolchain *Toolchain    // from FindToolchain or SetUp; found if nil
-	Routers   int           // 3
-	Workers   int           // 2
-	Channels  int           // per SBC link, 60 (T8)
-	Max       int           // all links together; the sum of the links
-	WrapUp    time.Duration // of the agents after a call, 1 s
-	Agents    []Agent       // accounts
-	Prompts   string        // folder of WAV files named <prompt>.wav; mediad/prompts under Sources
-	Routing   *acd.Config   // replaces the routing made of the fields above
-	Env       []string      // added to the environment of routerd and mediad
-	Progress  io.Writer     // a line per step; discarded if nil
+	Dir       string            // working folder; out/lab under Sources. Start empties what an earlier lab has left there.
+	Sources   string            // the repository; found upwards from the current folder
+	Bin       string            // folder of routerd, mediad and routerctl; bin under Sources
+	Toolchain *Toolchain        // from FindToolchain or SetUp; found if nil
+	Routers   int               // 3
+	Workers   int               // 2
+	Channels  int               // per SBC link, 60 (T8)
+	Max       int               // all links together; the sum of the links
+	WrapUp    time.Duration     // of the agents after a call, 1 s
+	Agents    []Agent           // accounts
+	Prompts   string            // folder of WAV files named <prompt>.wav; mediad/prompts under Sources
+	Routing   *acd.Config       // replaces the routing made of the fields above
+	Tune      func(*acd.Config) // changes that routing
+	Env       []string          // added to the environment of routerd and mediad
+	Progress  io.Writer         // a line per step; discarded if nil
 
 	// edgesOnly leaves routers and workers out: a test of the edges plays the
 	// routers itself, at the routers' addresses.

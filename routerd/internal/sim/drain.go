@@ -13,7 +13,8 @@ func (j *judge) healthy() {
 	lead := 0
 	for _, r := range j.w.routers {
 		if !r.up || r.incarnation == 0 {
-			j.w.fail(PromiseDrain, "%s does not serve %v after everything was healed", r.name, j.w.now-healAt)
+			j.w.fail(PromiseDrain, "%s does not serve %v after everything was healed (up %v, paused %v, life %d, incarnation %d, applied %d of %d)",
+				r.name, j.w.now-healAt, r.up, r.paused, r.lives, r.incarnation, r.x.applied, len(j.log))
 		}
 		if r.x.lead.self {
 			lead++
@@ -41,7 +42,7 @@ func (j *judge) drained() {
 				}
 				continue
 			}
-			w.fail(PromiseDrain, "%s still has call %s, %s (%s, %s), legs %s", r.name, c.ID, c.State, c.By, c.Cause, legsText(c))
+			w.fail(PromiseDrain, "%s still has call %s of %s, %s (%s, %s), legs %s", r.name, c.ID, c.SIPID, c.State, c.By, c.Cause, legsText(c))
 		}
 		for _, a := range r.machine.Agents() {
 			if a.State != acd.Idle && a.State != acd.WrapUp || a.Draining > 0 || a.Call != "" {

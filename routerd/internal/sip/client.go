@@ -304,27 +304,35 @@ func (l *Leg) sendCancel(now Time) Output {
 	if !l.hears(tx.SentBy) {
 		// A dead node's INVITE: its answers, and those to this CANCEL, go to an
 		// address that is not ours, so waiting for them would be in vain.
-		return l.leaveEarly(now, []Packet{p})
+		if l.r.Early != nil {
+			return l.leaveEarly(now, []Packet{p})
+		}
+		// The record goes first all the same: whoever comes after us if we die now
+		// sends the CANCEL again.
+		l.dropRequests("CANCEL")
+		cancel := l.newClientTx(now, "CANCEL", tx.Branch, tx.CSeq, p)
+		cancel.GiveUp = now.Add(2 * l.t1())
+		l.r.Requests = append(l.r.Requests, cancel)
+		return Output{Commit: true, Send: []Packet{p}}
 	}
 	o := Output{Send: []Packet{p}}
-	l.r.Requests = append(l.r.Requests, l.newClientTx(now, "CANCEL", tx.Branch, tx.CSeq, p))
+	cancel := l.newClientTx(now, "CANCEL", tx.Branch, tx.CSeq, p)
+	if l.r.Early != nil {
+		cancel.GiveUp = now.Add(resumeGrace * l.t1()) // there is another way
+	}
+	l.r.Requests = append(l.r.Requests, cancel)
 	tx.GiveUp = now.Add(l.lifetime())
 	return o
 }
 
-// leaveEarly ends a ringing leg whose CANCEL can't be relied on: by BYE within
-// the early dialog (RFC 3261 section 15), which any edge can bring to the phone
-// and whose answer comes to this node. It also ends a call that the phone has
-// answered without our hearing it. Without an early dialog the leg just fails.
+// leaveEarly ends a ringing leg by BYE within the early dialog (RFC 3261 section
+// 15), which any edge can bring to the phone and whose answer comes to this
+// node. It also ends a call that the phone has answered without our hearing it.
 func (l *Leg) leaveEarly(now Time, send []Packet) Output {
 	l.r.Out = nil
 	l.dropRequests("CANCEL")
 	o := Output{Send: send}
 	e := l.r.Early
-	if e == nil {
-		l.fail(now, &o, cancelledBlind)
-		return o
-	}
 	l.r.RemoteTag, l.r.RemoteAddr, l.r.Target, l.r.Routes = e.Tag, e.Addr, e.Target, e.Routes
 	bye := l.sendRequest(now, "BYE", nil, nil)
 	l.r.Requests[len(l.r.Requests)-1].GiveUp = now.Add(resumeGrace * l.t1())

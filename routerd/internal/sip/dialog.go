@@ -194,9 +194,15 @@ func (l *Leg) finished(now Time, method string, code int, res *Response) Output 
 		l.terminate(now)
 		l.tell(&o, Ended{Cause: l.r.EndCause, Code: code})
 	case "CANCEL":
-		if code == 481 && l.r.Out != nil && l.r.Early != nil {
-			// The edge that carried the INVITE has forgotten it; the phone rings on.
+		switch tx := l.r.Out; {
+		case tx == nil:
+		case code >= 300 && l.r.Early != nil:
+			// Nobody hears it, or the edge that carried the INVITE has forgotten it
+			// (481): the phone rings on.
 			return l.leaveEarly(now, nil)
+		case code < 300 && tx.GiveUp != 0:
+			// The INVITE's own answer follows at once, or was lost on its way.
+			tx.GiveUp = min(tx.GiveUp, now.Add(l.t2()))
 		}
 		if code >= 300 && res == nil && l.r.Out != nil {
 			l.r.Out = nil

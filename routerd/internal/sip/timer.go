@@ -120,6 +120,8 @@ func (l *Leg) inviteGaveUp(now Time, code int, reason string) Output {
 	switch {
 	case tx.Final > 0: // timer D: no repeat of the refusal will come
 		return o
+	case tx.Initial && tx.Cancel && l.r.Early != nil:
+		return l.leaveEarly(now, nil)
 	case tx.Initial && tx.Cancel:
 		l.fail(now, &o, Failed{Code: 487, Reason: "Request Terminated"})
 	case tx.Initial:
@@ -175,8 +177,9 @@ func (l *Leg) SendFailed(now Time, p Packet) Output {
 	return Output{} // a response: the far end asks again
 }
 
-// resumeGrace is how long an unanswered BYE of a dead node is waited for. Its
-// answer may have gone to the dead node, so the usual 32 s would be in vain.
+// resumeGrace, in T1, is how long an unanswered BYE of a dead node is waited
+// for: its answer may have gone to the dead node, so the usual 32 s would be in
+// vain. A CANCEL that BYE can stand in for is given as long.
 const resumeGrace = 16
 
 // Resume continues a leg read from its record, on a new owner or after a

@@ -8,7 +8,7 @@ PROGRAMS := ./routerd ./routerd/cmd/routerctl ./mediad ./loadtest
 GO_LEAST := 1.26
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test load up check build setup go clean bench-failover
+.PHONY: help demo test load up check sim build setup go clean bench-failover
 
 help:
 	@echo 'make demo   place ten real calls through the whole tier and kill parts of it'
@@ -16,6 +16,7 @@ help:
 	@echo 'make load   4 000 calls a minute through the whole tier for 60 s'
 	@echo 'make bench-failover  how long the log is away: kill -9, SIGSTOP, hand-over, a steady load; FOR=10m for the long one'
 	@echo 'make up     keep the tier running until Ctrl-C'
+	@echo 'make sim    SEEDS=1000 seeds of the simulator: kills, pauses, cuts, lost writes, in virtual time; SEED=n prints one'
 	@echo 'make check  formatting, vet, staticcheck, import rules, kamailio -c, quick tests'
 	@echo 'make build  programs into bin/'
 	@echo 'make setup  install or build what is missing on this machine (the others do it too)'
@@ -38,6 +39,12 @@ bench-failover: go
 	@mkdir -p bin
 	$(GO) build -o bin/raftproof ./loadtest/raftproof
 	@bin/raftproof -for $(FOR)
+
+# Each seed is one site and one minute with its own faults; FROM=n begins elsewhere.
+sim: go
+	@mkdir -p bin
+	@$(GO) build -o bin/simulate ./routerd/internal/sim/simulate
+	@bin/simulate $(if $(SEED),-seed $(SEED),-seeds $(or $(SEEDS),1000) -from $(or $(FROM),1) -out out)
 
 # The last of these runs the demo against daemons built with the race detector.
 test: check

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"reflect"
 	"strconv"
 	"time"
 
@@ -17,6 +18,8 @@ type history struct {
 	config  acd.Config
 	machine *acd.Machine  // after the entry whose facts are read
 	made    time.Duration // true time when that was stamped
+	index   uint64
+	seen    map[proposal]bool
 	// offset is machine time less true time when the first entry was applied.
 	offset  time.Duration
 	started bool
@@ -32,6 +35,7 @@ type history struct {
 type callStory struct {
 	id      acd.CallID
 	owner   acd.Owner
+	epoch   uint64
 	granted time.Duration // when the owner got it
 	queue   acd.QueueID
 	ticket  uint64
@@ -59,7 +63,7 @@ type legStory struct {
 }
 
 func newHistory(w *World) *history {
-	return &history{w: w, calls: map[acd.CallID]*callStory{}, busy: map[acd.AgentID]acd.CallID{}, causes: map[string]int{}}
+	return &history{w: w, calls: map[acd.CallID]*callStory{}, busy: map[acd.AgentID]acd.CallID{}, seen: map[proposal]bool{}, causes: map[string]int{}}
 }
 
 func (c *callStory) leg(id acd.LegID) *legStory {
@@ -82,11 +86,12 @@ func (c *callStory) offer(a acd.AgentID) *offerStory {
 
 // take reads the facts of one entry. The legs that its orders begin come first:
 // not each of them has a fact of its own.
-func (h *history) take(r *router, e *entry, cmd acd.Command, effects []acd.Effect, facts []acd.Fact) {
+func (h *history) take(r *router, e *entry, cmd acd.Command, res acd.Result, effects []acd.Effect, facts []acd.Fact) {
 	now := r.machine.Now()
-	h.made = e.made
+	h.made, h.index = e.made, e.index
 	h.pace(e, now)
 	h.machine = r.machine
+	h.oldOwner(cmd, res)
 	for i := range effects {
 		switch o := effects[i].Order.(type) {
 		case acd.RingAgent:
@@ -119,8 +124,32 @@ func (h *history) arrived(b acd.CallArrived) {
 	if h.calls[b.Call] != nil {
 		h.w.fail(PromiseTerminal, "call %s arrives twice", b.Call)
 	}
-	h.calls[b.Call] = &callStory{id: b.Call, owner: b.Owner, granted: h.w.now, legs: []*legStory{{id: acd.CallerLeg}}}
+	h.calls[b.Call] = &callStory{id: b.Call, owner: b.Owner, epoch: h.index, granted: h.w.now, legs: []*legStory{{id: acd.CallerLeg}}}
 	h.order = append(h.order, b.Call)
+}
+
+// proposal names one, however often it comes.
+type proposal struct {
+	session string
+	seq     uint64
+}
+
+// oldOwner: a command that does not bear the call's epoch changes nothing. A
+// repeat is given its first answer again.
+func (h *history) oldOwner(cmd acd.Command, res acd.Result) {
+	p := proposal{cmd.Session, cmd.Seq}
+	if h.seen[p] {
+		return
+	}
+	h.seen[p] = true
+	v := reflect.ValueOf(cmd.Body).FieldByName("OnCall")
+	if !v.IsValid() || !res.Applied {
+		return
+	}
+	head := v.Interface().(acd.OnCall)
+	if c := h.calls[head.Call]; c != nil && c.epoch != head.Epoch {
+		h.w.fail(PromiseEpoch, "%T of call %s by %s bears epoch %d and is taken; the call's is %d", cmd.Body, head.Call, cmd.Session, head.Epoch, c.epoch)
+	}
 }
 
 // begun: a leg is called.
@@ -204,6 +233,7 @@ func (h *history) fact(f *acd.Fact) {
 	case acd.FactCallMoved:
 		h.moved++
 		inc, _ := strconv.ParseUint(after(f.Attr("to"), "/"), 10, 64)
+		c.epoch, _ = strconv.ParseUint(f.Attr("epoch"), 10, 64)
 		c.owner, c.granted = acd.Owner{Node: f.Node, Incarnation: inc}, h.w.now
 	}
 }
@@ -257,6 +287,9 @@ func (h *history) queued(c *callStory, f *acd.Fact) {
 	ticket, _ := strconv.ParseUint(f.Attr("ticket"), 10, 64)
 	if c.ticket != 0 && ticket != c.ticket {
 		h.w.fail(PromiseTerminal, "call %s had ticket %d and gets %d", c.id, c.ticket, ticket)
+	}
+	if c.waits && c.queue == f.Queue {
+		h.w.fail(PromiseTimer, "call %s enters the line of %s once more", c.id, f.Queue)
 	}
 	c.ticket, c.queue, c.since, c.maxWait = ticket, f.Queue, f.At, h.queueOf(f.Queue).MaxWait
 	if !c.waits {

@@ -121,7 +121,7 @@ func (j *judge) applied(r *router, index uint64, cmd acd.Command, res acd.Result
 		}
 	} else {
 		*rec = record{applied: true, result: res, effects: slices.Clone(effects), facts: facts}
-		j.history.take(r, j.log[index-1], cmd, effects, facts)
+		j.history.take(r, j.log[index-1], cmd, res, effects, facts)
 		if index%16 == 0 {
 			j.check(r)
 		}

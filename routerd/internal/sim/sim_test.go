@@ -3,6 +3,7 @@ package sim
 import (
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -29,6 +30,32 @@ func TestEveryPromiseHolds(t *testing.T) {
 		if o := Run(seed, nil); o.Failure != nil {
 			t.Errorf("%s: %v", o.Profile, o.Failure)
 		}
+	}
+}
+
+// TestKnownSeeds runs the seeds that once failed.
+func TestKnownSeeds(t *testing.T) {
+	data, err := os.ReadFile("testdata/seeds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for line := range strings.Lines(string(data)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		number, story, _ := strings.Cut(strings.TrimSpace(line), " ")
+		seed, err := strconv.ParseUint(number, 10, 64)
+		if err != nil || story == "" {
+			t.Fatalf("testdata/seeds.txt: %q is not a seed and its story", line)
+		}
+		ran++
+		if o := Run(seed, nil); o.Failure != nil {
+			t.Errorf("%s (%s)", o.Failure, story)
+		}
+	}
+	if ran == 0 {
+		t.Error("no seeds")
 	}
 }
 

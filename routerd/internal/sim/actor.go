@@ -36,6 +36,14 @@ type newCall struct {
 	flow   sip.Flow
 }
 
+// heard is keys that a worker found in a leg's RTP events.
+type heard struct {
+	leg    acd.LegID
+	serial uint64
+	keys   string
+	taken  func()
+}
+
 type undelivered struct {
 	leg    acd.LegID
 	packet sip.Packet
@@ -125,10 +133,28 @@ func (a *actor) handle(msg any) {
 		a.order(m)
 	case newCall:
 		a.arrive(m)
+	case heard:
+		a.hear(m)
+	case audit:
+		m.answer(a.unsupported(m.legs))
 	case undelivered:
 		if leg := a.legs[m.leg]; leg != nil {
 			a.act(m.leg, leg.SendFailed(a.n.machineTime(), m.packet))
 		}
+	}
+}
+
+// hear is node's actor.hear.
+func (a *actor) hear(m heard) {
+	leg := a.legs[m.leg]
+	if leg == nil {
+		return
+	}
+	if !a.deaf() {
+		a.act(m.leg, leg.Heard(m.serial, m.keys))
+	}
+	if !a.stale && a.t.alive() {
+		m.taken()
 	}
 }
 

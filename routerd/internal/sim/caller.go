@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"trunkline/routerd/acd"
 	"trunkline/routerd/internal/sip"
 )
 
@@ -38,6 +39,35 @@ func (c *caller) dial(patience time.Duration) {
 		{Name: "X-Trunkline-Trunk", Value: c.trunk}, {Name: "X-Trunkline-Edge", Value: c.far.edges[0].name},
 	})
 	c.far.after(patience, c.hangUp)
+	if w.chance(250) {
+		c.far.after(w.between(3*time.Second, 15*time.Second), func() { c.press("0", 1, 0) })
+	}
+}
+
+// press is a key in the caller's RTP, which the media worker tells every router
+// until one has dealt with it.
+func (c *caller) press(key string, serial uint64, tries int) {
+	w := c.far.w
+	if !c.live() || !c.answered || tries == 10 {
+		return
+	}
+	done := false
+	call := callIDOf(c.d.id, c.d.leg.LocalTag())
+	for _, r := range w.routers {
+		if !r.up {
+			continue
+		}
+		r.after(w.between(200*time.Microsecond, 3*time.Millisecond), func() {
+			if owner, _, ok := r.machine.OwnerOf(call); ok && owner == r.owner() {
+				r.post(call, heard{acd.CallerLeg, serial, key, func() { done = true }})
+			}
+		})
+	}
+	c.far.after(500*time.Millisecond, func() {
+		if !done {
+			c.press(key, serial, tries+1)
+		}
+	})
 }
 
 func (c *caller) hangUp() {

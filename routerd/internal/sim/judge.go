@@ -241,7 +241,7 @@ func (j *judge) alone(p *phone, d *dialog, talk bool) {
 
 // callerAnswered: the routers' 200 reached the caller.
 func (j *judge) callerAnswered(c *caller) {
-	call := callIDOf(c.d.id, sip0(c))
+	call := callIDOf(c.d.id, c.d.leg.LocalTag())
 	if j.history.calls[call] == nil {
 		j.w.fail(PromiseTerminal, "%s is answered, but no call %s was ever taken", c.far.name, call)
 	}
@@ -250,5 +250,3 @@ func (j *judge) callerAnswered(c *caller) {
 // unheard: a far end hung up and no router was there to hear it. Only a session
 // timer (RFC 4028) would tell the routers.
 func (j *judge) unheard(d *dialog) { j.gone[d.id] = true }
-
-func sip0(c *caller) string { return c.d.leg.LocalTag() }

@@ -52,12 +52,13 @@ func newPlan(w *World) plan {
 		if i > 0 && w.chance(300) {
 			q.RingTimeout = 5 * time.Second
 		}
+		w.season(&q, i)
 		c.Queues = append(c.Queues, q)
 		greeting := ""
 		if w.chance(600) {
 			greeting = pick(w, []string{"hello-400ms", "hello-1500ms"})
 		}
-		c.Numbers = append(c.Numbers, acd.Number{Number: fmt.Sprintf("+10%d", i+1), Greeting: greeting, Queue: q.ID})
+		c.Numbers = append(c.Numbers, acd.Number{Number: fmt.Sprintf("+10%d", i+1), Greeting: greeting, Queue: q.ID, Priority: w.rng.IntN(3) * w.rng.IntN(2)})
 	}
 	for i := range 3 + w.rng.IntN(7) {
 		a := acd.Agent{ID: acd.AgentID(fmt.Sprintf("a%d", i+1)), Name: "Agent", HA1MD5: "0123456789abcdef0123456789abcdef", AutoAvailable: w.chance(500)}
@@ -68,5 +69,47 @@ func newPlan(w *World) plan {
 		}
 		c.Agents = append(c.Agents, a)
 	}
+	if err := c.Validate(); err != nil {
+		panic(fmt.Sprintf("sim: seed %d plans a configuration that is refused: %v", w.seed, err))
+	}
 	return p
+}
+
+// season gives a queue some of what a queue may have. The first queue is where
+// calls of the others overflow to.
+func (w *World) season(q *acd.Queue, i int) {
+	if w.chance(250) {
+		q.Strategy, q.RingMost = acd.RingAll, 2+w.rng.IntN(2)
+	}
+	if w.chance(300) {
+		q.Announce = acd.Announcing{First: time.Second, Every: 15 * time.Second, Position: true, Wait: w.chance(500)}
+	}
+	if w.chance(300) {
+		q.ExitKey = "0"
+		if w.chance(500) {
+			q.Exit = acd.Then{Prompt: "goodbye-800ms"}
+		}
+	}
+	if w.chance(150) {
+		q.Empty = "logged-out"
+	}
+	if i == 0 {
+		return
+	}
+	overflow := acd.Then{Queue: "q1"}
+	if w.chance(400) {
+		q.AfterMaxWait = overflow
+	}
+	if w.chance(400) {
+		q.WhenFull = overflow
+	}
+	if q.ExitKey != "" && w.chance(500) {
+		q.Exit = overflow
+	}
+	if q.Empty != "" {
+		q.WhenEmpty = overflow
+	}
+	if w.chance(200) {
+		q.Admission = []acd.Admission{{Calls: 4 + w.rng.IntN(4), Then: overflow}}
+	}
 }

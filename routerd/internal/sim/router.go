@@ -82,6 +82,7 @@ func (r *router) boot() {
 	r.spawn(r.begin)
 	r.spawn(r.reconcile)
 	r.spawn(r.tick)
+	r.spawn(r.auditDialogs)
 	r.gossip.look(r)
 }
 

@@ -24,8 +24,8 @@ var rootPackages = []string{
 const suite = "trixie"
 
 // SetUp finds the toolchain or builds it, and installs what the Go build needs
-// of C (libopus), with a line of progress per step. It needs root and a network
-// only when something is missing.
+// of C (libopus) and the tests of a database, with a line of progress per step.
+// It needs root and a network only when something is missing.
 func SetUp(ctx context.Context, progress io.Writer) (*Toolchain, error) {
 	if err := buildPackages(ctx, progress); err != nil {
 		return nil, err
@@ -40,7 +40,8 @@ func SetUp(ctx context.Context, progress io.Writer) (*Toolchain, error) {
 	return FindToolchain()
 }
 
-// buildPackages makes cgo and libopus available to `go build`.
+// buildPackages makes cgo and libopus available to `go build`, and a database
+// server to `go test`.
 func buildPackages(ctx context.Context, progress io.Writer) error {
 	var missing []string
 	if _, err := exec.LookPath("gcc"); err != nil {
@@ -51,7 +52,21 @@ func buildPackages(ctx context.Context, progress io.Writer) error {
 	} else if exec.CommandContext(ctx, "pkg-config", "--exists", "opus").Run() != nil {
 		missing = append(missing, "libopus-dev")
 	}
+	// The tests of what feeds a database start one of their own.
+	if !postgresFound() {
+		missing = append(missing, "postgresql")
+	}
 	return aptInstall(ctx, progress, missing...)
+}
+
+// postgresFound tells whether a PostgreSQL server is installed: Debian keeps its
+// programs off PATH.
+func postgresFound() bool {
+	if found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); err == nil && len(found) > 0 {
+		return true
+	}
+	_, err := exec.LookPath("initdb")
+	return err == nil
 }
 
 // aptInstall installs packages on this machine. An update that fails is no

@@ -1,5 +1,5 @@
 // Command setup makes a machine ready to build and run the tier: it installs
-// the C libraries the Go build needs and finds or builds the toolchain of
+// the C libraries the Go build needs, a database for the tests, and finds or builds the toolchain of
 // Kamailio, SIPp and baresip. It is pure Go, because it has to run before any
 // of that is there, and it does nothing when nothing is missing.
 package main

@@ -30,6 +30,8 @@ var viewCommands = []command{
 	{"cluster", "", "routers, media workers, media addresses, trunks", view(routeapi.PathCluster, clusterTable)},
 	{"facts", "[CALL|INDEX]", "the history of one call, or what follows a log index, 200 rows at most", plain(showFacts)},
 	{"cdr", "", cdrHelp, cdr},
+	{"totals", "", totalsHelp, totals},
+	{"facts-digest", "", digestHelp, plain(showDigests)},
 	{"agent-status", "AGENT STATUS", "set logged-out, available, on-break or training", agentStatus},
 	{"ha1", "USER REALM", "read a password from stdin, print its digests for routing.yaml", plain(ha1)},
 }

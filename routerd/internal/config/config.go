@@ -28,6 +28,7 @@ type Config struct {
 	API         Listen `yaml:"api"`
 	Metrics     Listen `yaml:"metrics"`
 	Routing     string `yaml:"routing"` // routing.yaml for an empty cluster
+	Facts       Facts  `yaml:"facts"`
 }
 
 // TLS names the files of this node's identity in the private CA.
@@ -176,6 +177,7 @@ func (c *Config) validate(t *tree) {
 			bad("raft.voters."+n, "%q is not host:port", a)
 		}
 	}
+	c.Facts.validate(t)
 }
 
 // PeerTLS loads the node's identity for mutual TLS 1.3 with our own parts.

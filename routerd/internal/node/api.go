@@ -45,11 +45,14 @@ func (n *Node) apiHandler() http.Handler {
 	operator("GET "+routeapi.PathCluster, func(w http.ResponseWriter, _ *http.Request) { reply(w, n.cluster()) })
 	operator("GET "+routeapi.PathFacts, n.serveFacts)
 	operator("GET "+routeapi.PathCDR, n.serveCDR)
+	operator("GET "+routeapi.PathTotals, n.serveTotals)
+	operator("GET "+routeapi.PathFactsDigest, n.serveFactsDigest)
 	n.routeConfig(operator)
 	n.routeArchive(operator)
 	n.routeCluster(operator)
 	operator("POST "+routeapi.PathAgentStatus, n.serveAgentStatus)
 	mux.Handle("POST "+routeapi.PathPeerSIP, requireRole(roleRouter, n.servePeer))
+	mux.Handle("GET "+routeapi.PathPeerFacts, requireRole(roleRouter, n.servePeerFacts))
 	return mux
 }
 

@@ -93,6 +93,7 @@ func Run(ctx context.Context, conf *config.Config, log *slog.Logger, serveOps fu
 	n.async(func() { n.sweep(life) })
 	n.async(func() { n.auditDialogs(life) })
 	n.async(func() { n.project(life) })
+	n.async(func() { n.feed(life) })
 	n.async(func() {
 		if err := n.begin(ctx); err != nil && ctx.Err() == nil {
 			failed <- err

@@ -79,8 +79,15 @@ type Agent struct {
 	Training  time.Duration
 }
 
-// Staffed is the time in which the agent worked or could have.
-func (a *Agent) Staffed() time.Duration { return a.Available + a.Ringing + a.InCall + a.WrapUp }
+// Occupancy is the share of the time that calls took, of that and of what was
+// free for them; 0 if there was none.
+func (a *Agent) Occupancy() float64 {
+	busy := a.InCall + a.WrapUp
+	if busy+a.Available == 0 {
+		return 0
+	}
+	return float64(busy) / float64(busy+a.Available)
+}
 
 // Table is the result: rows by start and then name; a row is there only if
 // something in it is not 0.

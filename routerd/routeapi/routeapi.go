@@ -59,6 +59,23 @@ type Call struct {
 	Enqueued time.Time `json:"enqueued,omitzero"`
 	Answered time.Time `json:"answered,omitzero"` // by the agent
 	Legs     []Leg     `json:"legs"`
+
+	Priority int               `json:"priority,omitempty"`
+	Card     map[string]string `json:"card,omitempty"`     // what other systems know of it
+	Outbound bool              `json:"outbound,omitempty"` // a task's: we call
+	Callback bool              `json:"callback,omitempty"` // the caller was promised one
+	Task     string            `json:"task,omitempty"`
+	Attempts int               `json:"attempts,omitempty"` // to reach the customer
+	Chain    string            `json:"chain,omitempty"`    // whose steps are tried ...
+	Step     int               `json:"step,omitempty"`     // ... and which, from 1
+	Position int               `json:"position,omitempty"` // in the line, 1 is next
+	Wait     *Wait             `json:"wait,omitempty"`     // what is left of it, by the estimate
+}
+
+// Wait is a foretold wait in seconds.
+type Wait struct {
+	P50 float64 `json:"p50_seconds"`
+	P90 float64 `json:"p90_seconds"`
 }
 
 // Leg is one leg of an open call.
@@ -78,6 +95,31 @@ type Queue struct {
 	OldestWait float64 `json:"oldest_wait_seconds"`
 	Agents     int     `json:"agents"` // serving it and available
 	Idle       int     `json:"idle"`
+
+	EWT         *Wait       `json:"ewt,omitempty"`       // of one more call; none: it can't be told
+	ASA         float64     `json:"asa_seconds"`         // of the calls answered in the last 15 minutes
+	Calibration Calibration `json:"calibration"`         // how right the estimates were
+	Limits      []Limit     `json:"limits,omitempty"`    // of admission, those that apply at this hour
+	Closed      string      `json:"closed,omitempty"`    // why it takes no more calls: closed, join-empty, queue-full, not-admitted
+	MaxLength   int         `json:"max_length,omitzero"` // admitted at most; none: no limit
+}
+
+// Calibration compares what callers were foretold when they joined a queue with
+// how long they waited until they were answered.
+type Calibration struct {
+	Calls     uint64  `json:"calls"`
+	WithinP50 float64 `json:"within_p50"`         // share answered within the median: 0.5 if it was right
+	WithinP90 float64 `json:"within_p90"`         // likewise: 0.9
+	Error     float64 `json:"mean_error_seconds"` // from the median, both ways
+}
+
+// Limit is a rule of admission (N4): a call that comes while one of its values is
+// reached goes elsewhere.
+type Limit struct {
+	Calls  int     `json:"calls,omitempty"`
+	EWT    float64 `json:"ewt_seconds,omitempty"`
+	ASA    float64 `json:"asa_seconds,omitempty"`
+	Passed bool    `json:"passed"`
 }
 
 // Agent is an agent's state of this moment.

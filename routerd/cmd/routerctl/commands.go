@@ -16,7 +16,7 @@ import (
 // commands are all there are, in the order in which they are listed.
 var commands = sync.OnceValue(func() []command {
 	var all []command
-	for _, group := range [][]command{viewCommands, whyCommands, configCommands, replayCommands, whatifCommands, clusterCommands} {
+	for _, group := range [][]command{viewCommands, whyCommands, taskCommands, configCommands, replayCommands, whatifCommands, clusterCommands} {
 		all = append(all, group...)
 	}
 	return all

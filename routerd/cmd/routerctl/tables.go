@@ -79,10 +79,45 @@ func callTable(w io.Writer, calls []routeapi.Call) {
 }
 
 func queueTable(w io.Writer, queues []routeapi.Queue) {
-	fmt.Fprintln(w, "QUEUE\tWAITING\tOLDEST\tAGENTS\tIDLE")
+	fmt.Fprintln(w, "QUEUE\tWAITING\tOLDEST\tAGENTS\tIDLE\tEWT P50\tP90\tASA\tFORETOLD\tWITHIN P50\tP90\tADMITS")
 	for _, q := range queues {
-		fmt.Fprintf(w, "%s\t%d\t%.1fs\t%d\t%d\n", q.ID, q.Waiting, q.OldestWait, q.Agents, q.Idle)
+		fmt.Fprintf(w, "%s\t%d\t%.1fs\t%d\t%d\t%s\t%s\t%.1fs\t%d\t%.0f %%\t%.0f %%\t%s\n", q.ID, q.Waiting, q.OldestWait, q.Agents, q.Idle,
+			foretold(q.EWT, func(w *routeapi.Wait) float64 { return w.P50 }), foretold(q.EWT, func(w *routeapi.Wait) float64 { return w.P90 }),
+			q.ASA, q.Calibration.Calls, 100*q.Calibration.WithinP50, 100*q.Calibration.WithinP90, admits(q))
 	}
+}
+
+func foretold(w *routeapi.Wait, which func(*routeapi.Wait) float64) string {
+	if w == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.0fs", which(w))
+}
+
+// admits says what a queue takes: why nothing, or up to which limits.
+func admits(q routeapi.Queue) string {
+	if q.Closed != "" {
+		return "nothing: " + q.Closed
+	}
+	var limits []string
+	if q.MaxLength > 0 {
+		limits = append(limits, fmt.Sprintf("%d calls", q.MaxLength))
+	}
+	for _, l := range q.Limits {
+		if l.Calls > 0 {
+			limits = append(limits, fmt.Sprintf("%d calls", l.Calls))
+		}
+		if l.EWT > 0 {
+			limits = append(limits, fmt.Sprintf("EWT %.0fs", l.EWT))
+		}
+		if l.ASA > 0 {
+			limits = append(limits, fmt.Sprintf("ASA %.0fs", l.ASA))
+		}
+	}
+	if limits == nil {
+		return "all"
+	}
+	return "below " + strings.Join(limits, ", ")
 }
 
 func agentTable(w io.Writer, agents []routeapi.Agent) {

@@ -50,6 +50,7 @@ func (n *Node) apiHandler() http.Handler {
 	n.routeConfig(operator)
 	n.routeArchive(operator)
 	n.routeCluster(operator)
+	n.routeACD(operator)
 	operator("POST "+routeapi.PathAgentStatus, n.serveAgentStatus)
 	mux.Handle("POST "+routeapi.PathPeerSIP, requireRole(roleRouter, n.servePeer))
 	mux.Handle("GET "+routeapi.PathPeerFacts, requireRole(roleRouter, n.servePeerFacts))

@@ -38,7 +38,11 @@ func (n *Node) calls() []routeapi.Call {
 			hosts[h.Address] = h.Worker
 		}
 		for _, c := range m.Calls() {
-			out = append(out, callView(c, hosts))
+			v := callView(c, hosts)
+			if position, p50, p90, known := m.Position(c.ID); position > 0 {
+				v.Position, v.Wait = position, waitView(p50, p90, known)
+			}
+			out = append(out, v)
 		}
 	})
 	return out
@@ -49,6 +53,10 @@ func callView(c acd.Call, hosts map[string]acd.WorkerID) routeapi.Call {
 		ID: string(c.ID), SIPID: c.SIPID, State: string(c.State), Node: string(c.Owner.Node), Epoch: c.Epoch,
 		Trunk: string(c.Trunk), Edge: c.Edge, From: mask(c.From), To: c.To, Queue: string(c.Queue), Ticket: c.Ticket, Agent: string(c.Agent),
 		Arrived: wall(c.Arrived), Enqueued: wall(c.Enqueued), Answered: wall(c.Bridged),
+		Priority: c.Priority, Card: cardView(c.Card), Outbound: c.Outbound, Callback: c.Callback, Task: string(c.Task), Attempts: c.Attempts, Chain: string(c.Chain),
+	}
+	if c.Chain != "" {
+		v.Step = c.Step + 1
 	}
 	if len(c.Media) > 0 {
 		v.Media = c.Media[len(c.Media)-1]
@@ -64,21 +72,6 @@ func callView(c acd.Call, hosts map[string]acd.WorkerID) routeapi.Call {
 		v.Legs = append(v.Legs, routeapi.Leg{ID: string(l.ID), Role: string(l.Role), State: string(l.State), Agent: string(l.Agent), Codec: l.Media.Codec, Suite: l.Media.Suite})
 	}
 	return v
-}
-
-func (n *Node) queues() []routeapi.Queue {
-	out := []routeapi.Queue{}
-	now := n.machineTime()
-	n.view(func(m *acd.Machine) {
-		for _, q := range m.Queues() {
-			v := routeapi.Queue{ID: string(q.ID), Waiting: q.Waiting, Agents: q.Agents, Idle: q.Idle}
-			if q.Oldest != 0 {
-				v.OldestWait = now.Sub(q.Oldest).Seconds()
-			}
-			out = append(out, v)
-		}
-	})
-	return out
 }
 
 func (n *Node) agents() []routeapi.Agent {

@@ -206,7 +206,7 @@ func printBackup(out io.Writer, file string, info raftstore.BackupInfo) {
 		members = append(members, p.ID)
 	}
 	fmt.Fprintf(out, "%s is whole: index %d, %s UTC, cluster %s of %s, %d bytes of state, SHA-256 %s\n", file, info.Index,
-		clock(time.Unix(0, info.Stamp).UTC()), info.Cluster, strings.Join(members, ", "), info.Size, info.Sum)
+		utc(time.Unix(0, info.Stamp).UTC()), info.Cluster, strings.Join(members, ", "), info.Size, info.Sum)
 	if info.Stale {
 		fmt.Fprintln(out, "made without a leader: the cluster may have acknowledged more than is in it")
 	}

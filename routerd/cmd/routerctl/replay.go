@@ -101,11 +101,11 @@ func printDifferences(e *env, was, now *replay.View) error {
 	for _, d := range list {
 		fmt.Fprintln(e.stdout, d)
 	}
-	fmt.Fprintf(e.stdout, "%d differences between index %d (%s) and %d (%s)\n", len(list), was.Index, clock(was.Time), now.Index, clock(now.Time))
+	fmt.Fprintf(e.stdout, "%d differences between index %d (%s) and %d (%s)\n", len(list), was.Index, utc(was.Time), now.Index, utc(now.Time))
 	return nil
 }
 
-func clock(t time.Time) string {
+func utc(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
@@ -113,7 +113,7 @@ func clock(t time.Time) string {
 }
 
 func printView(out io.Writer, v *replay.View, all bool) error {
-	fmt.Fprintf(out, "index %d, %s UTC, state %.12s, configuration version %d%s\n", v.Index, clock(v.Time), v.Hash, v.Config.Version, by(v.Config.By))
+	fmt.Fprintf(out, "index %d, %s UTC, state %.12s, configuration version %d%s\n", v.Index, utc(v.Time), v.Hash, v.Config.Version, by(v.Config.By))
 	fmt.Fprintf(out, "built from the state at index %d and %d entries\n\n", v.Base, v.Applied)
 	p := printer{out: out}
 	return p.table(func(w io.Writer) {
@@ -140,14 +140,14 @@ func printView(out io.Writer, v *replay.View, all bool) error {
 			if a.Reason != "" {
 				status += " (" + a.Reason + ")"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\n", a.ID, status, a.State, clock(a.Since), dash(a.Call), a.Phones)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\n", a.ID, status, a.State, utc(a.Since), dash(a.Call), a.Phones)
 		}
 		if out > 0 {
 			fmt.Fprintf(w, "and %d logged out\n", out)
 		}
 		fmt.Fprintln(w, "\nCALL\tSTATE\tNODE\tEPOCH\tFROM\tTO\tQUEUE\tTICKET\tAGENT\tARRIVED")
 		for _, c := range v.Calls {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\n", c.ID, c.State, c.Node, c.Epoch, c.From, c.To, dash(c.Queue), c.Ticket, dash(c.Agent), clock(c.Arrived))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\t%s\n", c.ID, c.State, c.Node, c.Epoch, c.From, c.To, dash(c.Queue), c.Ticket, dash(c.Agent), utc(c.Arrived))
 		}
 		if len(v.Tasks) > 0 {
 			fmt.Fprintf(w, "\nTASKS\n")

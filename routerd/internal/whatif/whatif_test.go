@@ -161,7 +161,7 @@ func off(a, b float64) float64 { return math.Abs(100 * (a - b)) }
 
 // What is read from the log says what the log's own world says, to the call.
 func TestTheRecordIsCountedAsItHappened(t *testing.T) {
-	tr := generate(4000, 240, *seed)
+	tr := generate(2000, 125, *seed)
 	log, true1 := tr.logOf(t, tr.cfg)
 	d := observe(t, log, tr.day.From, tr.day.To)
 	show(t, "as it happened", true1.Total)
@@ -169,7 +169,7 @@ func TestTheRecordIsCountedAsItHappened(t *testing.T) {
 	if !reflect.DeepEqual(true1, d.Recorded) {
 		t.Errorf("read\n%+v\nwant\n%+v", d.Recorded, true1)
 	}
-	if len(d.Arrivals) != 4000 {
+	if len(d.Arrivals) != 2000 {
 		t.Errorf("%d arrivals", len(d.Arrivals))
 	}
 }
@@ -177,11 +177,11 @@ func TestTheRecordIsCountedAsItHappened(t *testing.T) {
 // The simulation with the recorded configuration meets the record: the error
 // is stated here, and printed with each forecast.
 func TestTheModelMeetsTheRecord(t *testing.T) {
-	tr := generate(8000, 490, *seed)
+	tr := generate(5000, 308, *seed)
 	log, _ := tr.logOf(t, tr.cfg)
 	d := observe(t, log, tr.day.From, tr.day.To)
 	show(t, "recorded", d.Recorded.Total)
-	for s := range uint64(3) {
+	for s := range uint64(2) {
 		r := simulate(t, d, nil, s)
 		show(t, fmt.Sprintf("simulated, seed %d", s), r.Total)
 		got, want := r.Total, d.Recorded.Total
@@ -195,7 +195,7 @@ func TestTheModelMeetsTheRecord(t *testing.T) {
 // What a log of the old configuration foretells of a new one is what the same
 // callers then do, although nobody knows the patience of who was served.
 func TestTheForecastComesTrue(t *testing.T) {
-	tr := generate(8000, 490, *seed)
+	tr := generate(5000, 308, *seed)
 	log, _ := tr.logOf(t, tr.cfg)
 	d := observe(t, log, tr.day.From, tr.day.To)
 	f := func(what string, change func(*acd.Config)) {
@@ -248,7 +248,7 @@ func TestSimulationsAreRepeatable(t *testing.T) {
 }
 
 // cpu is the processor time this process has used.
-func cpu(t *testing.T) time.Duration {
+func cpu(t testing.TB) time.Duration {
 	t.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -257,23 +257,26 @@ func cpu(t *testing.T) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// A busy hour as large as they come is read and simulated within a minute of
-// one core; the time of other programs is not counted.
-func TestABusyHourIsSimulatedInAMinute(t *testing.T) {
-	if testing.Short() {
-		t.Skip("40 000 calls")
-	}
+// BenchmarkBusyHour reads and simulates an hour as large as they come: it must
+// be through within a minute of one core.
+func BenchmarkBusyHour(b *testing.B) {
 	tr := generate(40_000, 2_450, *seed)
-	log, _ := tr.logOf(t, tr.cfg)
-	began := cpu(t)
-	d := observe(t, log, tr.day.From, tr.day.To)
-	read := cpu(t) - began
-	r := simulate(t, d, nil, 1)
-	t.Logf("%d entries read in %v, simulated in %v of processor time", len(log), read.Round(time.Millisecond), (cpu(t) - began - read).Round(time.Millisecond))
-	show(t, "recorded", d.Recorded.Total)
-	show(t, "simulated", r.Total)
-	if took := cpu(t) - began; took > time.Minute {
-		t.Errorf("took %v", took)
+	log, _ := tr.logOf(b, tr.cfg)
+	b.ReportMetric(float64(len(log)), "entries")
+	b.ResetTimer()
+	for b.Loop() {
+		began := cpu(b)
+		d := observe(b, log, tr.day.From, tr.day.To)
+		read := cpu(b) - began
+		r := simulate(b, d, nil, 1)
+		took := cpu(b) - began
+		b.ReportMetric(read.Seconds(), "cpu-s/read")
+		b.ReportMetric((took - read).Seconds(), "cpu-s/simulation")
+		show(b, "recorded", d.Recorded.Total)
+		show(b, "simulated", r.Total)
+		if took > time.Minute {
+			b.Errorf("took %v of processor time", took)
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ type Machine struct {
 	trunks   map[TrunkID]*Trunk  // of config
 	numbers  map[string]*Number  // of config
 	channels map[TrunkID]int     // caller legs that are not over
-	sessions map[string]*Session // by id
+	sessions map[string]*session // by id
 	timers   timers
 	facts    factLog
 	noops    map[string]uint64
@@ -64,7 +64,7 @@ func New() *Machine {
 		trunks:   make(map[TrunkID]*Trunk),
 		numbers:  make(map[string]*Number),
 		channels: make(map[TrunkID]int),
-		sessions: make(map[string]*Session),
+		sessions: make(map[string]*session),
 		timers:   newTimers(),
 		noops:    make(map[string]uint64),
 		tasks:    make(map[TaskID]*Task),
@@ -94,10 +94,11 @@ func (m *Machine) Apply(index uint64, cmd Command) (Result, []Effect) {
 	for t, ok := m.timers.due(m.now); ok; t, ok = m.timers.due(m.now) {
 		m.fire(t)
 	}
-	result, known := m.answered(cmd)
+	s := m.sessions[cmd.Session]
+	result, known := m.answered(s, cmd.Seq)
 	if !known {
 		result = m.apply(cmd.Body)
-		m.remember(cmd, result)
+		m.remember(s, &cmd, result)
 	}
 	if m.mediaFreed {
 		m.arrangeMedia()

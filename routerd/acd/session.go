@@ -5,17 +5,24 @@ import (
 	"slices"
 )
 
+// session is a Session and the room its answers have: those that are forgotten
+// at the front make place for new ones at the end, so that a proposer who keeps
+// up costs no memory.
+type session struct {
+	Session
+	room []Answer // Answers is a part of it
+}
+
 // answered returns the cached result of a proposal that was applied before. A
 // command without a session is never a repeat.
-func (m *Machine) answered(cmd Command) (Result, bool) {
-	s, ok := m.sessions[cmd.Session]
-	if !ok {
+func (m *Machine) answered(s *session, seq uint64) (Result, bool) {
+	if s == nil {
 		return Result{}, false
 	}
-	if cmd.Seq < s.Floor {
+	if seq < s.Floor {
 		return m.noop(ReasonForgotten), true
 	}
-	if i, ok := s.find(cmd.Seq); ok {
+	if i, ok := s.find(seq); ok {
 		return s.Answers[i].Result, true
 	}
 	return Result{}, false
@@ -23,13 +30,12 @@ func (m *Machine) answered(cmd Command) (Result, bool) {
 
 // remember caches the result of a new proposal and forgets what its session
 // no longer waits for.
-func (m *Machine) remember(cmd Command, r Result) {
+func (m *Machine) remember(s *session, cmd *Command, r Result) {
 	if cmd.Session == "" {
 		return
 	}
-	s, ok := m.sessions[cmd.Session]
-	if !ok {
-		s = &Session{ID: cmd.Session}
+	if s == nil {
+		s = &session{Session: Session{ID: cmd.Session}}
 		m.sessions[cmd.Session] = s
 		m.after(sessionMemory, timerSession, cmd.Session, "")
 	}
@@ -42,8 +48,23 @@ func (m *Machine) remember(cmd Command, r Result) {
 	if cmd.Seq < s.Floor {
 		return
 	}
+	s.makeRoom()
 	i, _ := s.find(cmd.Seq)
 	s.Answers = slices.Insert(s.Answers, i, Answer{Seq: cmd.Seq, Result: r})
+}
+
+// makeRoom lets one more answer be added where it is. Answers move to the front
+// only when half of the room is free there, which happens seldom enough.
+func (s *session) makeRoom() {
+	n := len(s.Answers)
+	if n < cap(s.Answers) {
+		return
+	}
+	if 2*n > len(s.room) {
+		s.room = make([]Answer, max(16, 4*n))
+	}
+	copy(s.room, s.Answers)
+	s.Answers = s.room[:n]
 }
 
 func (s *Session) find(seq uint64) (int, bool) {

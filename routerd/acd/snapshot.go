@@ -56,7 +56,7 @@ func (m *Machine) Snapshot() *State {
 		s.Closed = append(s.Closed, *c)
 	}
 	for _, x := range m.sessions { // any order: see Sort
-		copied := *x
+		copied := x.Session
 		copied.Answers = slices.Clone(x.Answers)
 		s.Sessions = append(s.Sessions, copied)
 	}
@@ -90,7 +90,7 @@ func (s *State) Sort() {
 	slices.SortFunc(s.Calls, func(a, b *Call) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(s.Closed, func(a, b Closed) int { return cmp.Compare(a.Call, b.Call) })
 	slices.SortFunc(s.Sessions, func(a, b Session) int { return strings.Compare(a.ID, b.ID) })
-	slices.SortFunc(s.Timers, compareTimers)
+	slices.SortFunc(s.Timers, func(a, b Timer) int { return compareTimers(&a, &b) })
 	slices.SortFunc(s.Cursors, func(a, b Cursor) int { return cmp.Or(cmp.Compare(a.Queue, b.Queue), cmp.Compare(a.Tier, b.Tier)) })
 	slices.SortFunc(s.Loads, compareLoads)
 	slices.SortFunc(s.Tasks, func(a, b Task) int { return cmp.Compare(a.ID, b.ID) })
@@ -127,7 +127,7 @@ func Restore(s *State) (*Machine, error) {
 		m.closed[s.Closed[i].Call] = &s.Closed[i]
 	}
 	for i := range s.Sessions {
-		m.sessions[s.Sessions[i].ID] = &s.Sessions[i]
+		m.sessions[s.Sessions[i].ID] = &session{Session: s.Sessions[i]}
 	}
 	for _, c := range s.Cursors {
 		m.cursors[cursorKey{c.Queue, c.Tier}] = &c

@@ -63,7 +63,7 @@ type timerEntry struct {
 
 // compareTimers orders deadlines; the order is total, so it is the same on
 // every replica.
-func compareTimers(a, b Timer) int {
+func compareTimers(a, b *Timer) int {
 	switch {
 	case a.At != b.At:
 		if a.At < b.At {
@@ -82,12 +82,13 @@ func compareTimers(a, b Timer) int {
 type timers struct {
 	heap  ranked[*timerEntry]
 	byKey map[timerKey]*timerEntry
+	spare []*timerEntry // to be used again: most are stopped, not fired
 }
 
 func newTimers() timers {
 	return timers{
 		heap: ranked[*timerEntry]{
-			less:  func(a, b *timerEntry) bool { return compareTimers(a.Timer, b.Timer) < 0 },
+			less:  func(a, b *timerEntry) bool { return a.At < b.At || a.At == b.At && compareTimers(&a.Timer, &b.Timer) < 0 },
 			place: func(t *timerEntry, pos int) { t.pos = pos },
 		},
 		byKey: make(map[timerKey]*timerEntry),
@@ -101,7 +102,13 @@ func (t *timers) set(at Time, kind TimerKind, id, sub string) {
 		t.heap.fix(e.pos)
 		return
 	}
-	e := &timerEntry{Timer: Timer{At: at, Kind: kind, ID: id, Sub: sub}}
+	var e *timerEntry
+	if n := len(t.spare); n > 0 {
+		e, t.spare = t.spare[n-1], t.spare[:n-1]
+	} else {
+		e = new(timerEntry)
+	}
+	e.Timer = Timer{At: at, Kind: kind, ID: id, Sub: sub}
 	t.byKey[key] = e
 	t.heap.push(e)
 }
@@ -109,9 +116,15 @@ func (t *timers) set(at Time, kind TimerKind, id, sub string) {
 func (t *timers) stop(kind TimerKind, id, sub string) {
 	key := timerKey{kind, id, sub}
 	if e, ok := t.byKey[key]; ok {
-		delete(t.byKey, key)
-		t.heap.remove(e.pos)
+		t.drop(key, e)
 	}
+}
+
+func (t *timers) drop(key timerKey, e *timerEntry) {
+	delete(t.byKey, key)
+	t.heap.remove(e.pos)
+	e.Timer = Timer{} // lets go of the texts
+	t.spare = append(t.spare, e)
 }
 
 func (t *timers) armed(kind TimerKind, id, sub string) bool {
@@ -125,8 +138,9 @@ func (t *timers) due(now Time) (Timer, bool) {
 		return Timer{}, false
 	}
 	e := t.heap.items[0]
-	t.stop(e.Kind, e.ID, e.Sub)
-	return e.Timer, true
+	timer := e.Timer
+	t.drop(timerKey{timer.Kind, timer.ID, timer.Sub}, e)
+	return timer, true
 }
 
 // after arms a timer d from now. A deadline is always in the future, so no

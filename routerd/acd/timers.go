@@ -83,6 +83,7 @@ type timers struct {
 	heap  ranked[*timerEntry]
 	byKey map[timerKey]*timerEntry
 	spare []*timerEntry // to be used again: most are stopped, not fired
+	kinds [256]int      // how many of each: most are stopped where there is none
 }
 
 func newTimers() timers {
@@ -110,10 +111,14 @@ func (t *timers) set(at Time, kind TimerKind, id, sub string) {
 	}
 	e.Timer = Timer{At: at, Kind: kind, ID: id, Sub: sub}
 	t.byKey[key] = e
+	t.kinds[kind]++
 	t.heap.push(e)
 }
 
 func (t *timers) stop(kind TimerKind, id, sub string) {
+	if t.kinds[kind] == 0 {
+		return
+	}
 	key := timerKey{kind, id, sub}
 	if e, ok := t.byKey[key]; ok {
 		t.drop(key, e)
@@ -122,6 +127,7 @@ func (t *timers) stop(kind TimerKind, id, sub string) {
 
 func (t *timers) drop(key timerKey, e *timerEntry) {
 	delete(t.byKey, key)
+	t.kinds[key.kind]--
 	t.heap.remove(e.pos)
 	e.Timer = Timer{} // lets go of the texts
 	t.spare = append(t.spare, e)

@@ -76,13 +76,13 @@ func (m *Machine) dispatch() {
 		}
 		s, c := m.choose(lead.class.idle.first())
 		m.picked = pick{lead: lead, class: c.class, seat: s}
-		if c.class.agent == nil {
-			m.turn(s)
-		}
 		if c.Caller == "" {
 			m.reserve(s.queue, c, s.agent)
 		} else {
 			m.offer(s.queue, c, s.agent)
+		}
+		if m.picked.class.agent == nil {
+			m.turn(s)
 		}
 	}
 	for _, q := range m.stirred {

@@ -89,7 +89,9 @@ type timers struct {
 func newTimers() timers {
 	return timers{
 		heap: ranked[*timerEntry]{
-			less:  func(a, b *timerEntry) bool { return a.At < b.At || a.At == b.At && compareTimers(&a.Timer, &b.Timer) < 0 },
+			less: func(a, b *timerEntry) bool {
+				return a.At < b.At || a.At == b.At && compareTimers(&a.Timer, &b.Timer) < 0
+			},
 			place: func(t *timerEntry, pos int) { t.pos = pos },
 		},
 		byKey: make(map[timerKey]*timerEntry),

@@ -32,7 +32,7 @@ const (
 // announceFirst arms the announcements of a call that has just joined.
 func (m *Machine) announceFirst(c *call, q *queue) {
 	a := &q.Announce
-	if a.Every == 0 || c.Caller == "" {
+	if a.Every == 0 {
 		return
 	}
 	first := a.First
@@ -77,8 +77,8 @@ func (m *Machine) news(c *call, q *queue) []string {
 		}
 		prompts = append(prompts, promptPosition, number)
 	}
+	p50, p90, known := q.wait(position, m.now)
 	if q.Announce.Wait {
-		p50, p90, known := q.wait(position, m.now)
 		c.ToldP50, c.ToldP90 = told(c.ToldP50, p50, known), told(c.ToldP90, p90, known)
 		if c.ToldP50 > 0 {
 			low, high := minutes(c.ToldP50), minutes(c.ToldP90)
@@ -87,6 +87,9 @@ func (m *Machine) news(c *call, q *queue) []string {
 				prompts = append(prompts, promptUpTo, high)
 			}
 		}
+	}
+	if offer := m.offerCallback(c, q, p50, known); offer != "" {
+		prompts = append(prompts, offer)
 	}
 	return prompts
 }

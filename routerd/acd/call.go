@@ -70,7 +70,8 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	if !ok {
 		return m.refuse(b, ReasonUnknownNumber, 404, 0)
 	}
-	greeting, code := m.greet(number, b.From)
+	card := m.cardOf(number, b.From)
+	greeting, code := m.greet(number, b.From, card)
 	if code != 0 {
 		return m.refuse(b, ReasonRule, code, 0)
 	}
@@ -83,7 +84,7 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	if !m.mediaReady() {
 		return m.refuse(b, ReasonNoMedia, 503, retryReady)
 	}
-	to := m.routeOf(number, b.From, number.Card)
+	to := m.routeOf(number, b.From, card)
 	if q, ok := m.queues[to.queue]; ok {
 		if cause, then := m.barred(q); cause != "" && then.Refuse != 0 {
 			return m.refuse(b, cause, then.Refuse, 0)
@@ -92,7 +93,7 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	c := &call{pos: -1, made: m.snapshots, Call: &Call{
 		ID: b.Call, Owner: b.Owner, Epoch: m.index, State: CallArriving,
 		Trunk: b.Trunk, Edge: b.Edge, From: b.From, To: b.To, SIPID: b.SIPID,
-		Greeting: greeting, Queue: to.queue, Chain: to.chain, Priority: to.priority, Needs: to.needs, Card: cardOf(number),
+		Greeting: greeting, Queue: to.queue, Chain: to.chain, Priority: to.priority, Needs: to.needs, Card: card,
 		Arrived: m.now, LastLeg: 1, Caller: CallerLeg,
 	}}
 	caller := Leg{ID: CallerLeg, Role: RoleCaller, State: LegNew, Started: m.now, Trunk: b.Trunk}
@@ -103,6 +104,7 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	}
 	c.Legs = append(make([]Leg, 0, 2), caller)
 	m.calls[c.ID] = c
+	m.owned[c.Owner.Node]++
 	m.useChannel(b.Trunk)
 	m.fact(Fact{Kind: FactCallArrived, Call: c.ID, Node: c.Owner.Node}).
 		text("trunk", string(c.Trunk)).text("edge", c.Edge).text("from", c.From).text("to", c.To).text("sip_call_id", c.SIPID)
@@ -171,7 +173,11 @@ func (m *Machine) play(c *call, prompt string, loop bool) {
 // promptStarted times the greeting by what the worker said it will take. A
 // greeting that can't be played is left out.
 func (m *Machine) promptStarted(c *call, b PromptStarted) Result {
-	if b.Leg != c.Caller || b.Prompt != c.Prompt.Name && (b.Prompt != announcement || c.State != CallWaiting) {
+	leg, promised := c.Caller, c.promised()
+	if promised != nil {
+		leg = promised.ID
+	}
+	if leg == "" || b.Leg != leg || b.Prompt != c.Prompt.Name && (b.Prompt != announcement || c.State != CallWaiting) {
 		return m.noop(ReasonUnexpected)
 	}
 	if c.Prompt.Started {
@@ -179,6 +185,11 @@ func (m *Machine) promptStarted(c *call, b PromptStarted) Result {
 	}
 	c.Prompt.Started = true
 	switch {
+	case promised != nil && promised.State != LegUp: // is let go already
+		return Result{Applied: true}
+	case promised != nil:
+		m.after(b.Duration, timerPromise, string(c.ID), "") // at once if it failed
+		return Result{Applied: true}
 	case c.State == CallLeaving && b.Failed:
 		m.timers.stop(timerDismiss, string(c.ID), "")
 		m.endCall(c, c.By, c.Cause, 0)
@@ -221,6 +232,10 @@ func (m *Machine) endCall(c *call, by, cause string, code int) {
 	}
 	m.unreserve(c, cause)
 	m.cancelOffers(c, cause)
+	if c.Number != "" {
+		m.expectNoMore(c)
+		m.taskEnds(c, c.outcome())
+	}
 	for i := range c.Legs {
 		m.endLeg(c, &c.Legs[i], cause, code)
 	}
@@ -240,6 +255,9 @@ func (m *Machine) stopCallTimers(c *call) {
 		m.timers.stop(timerMaxWait, id, "")
 		m.timers.stop(timerWiden, id, "")
 		m.timers.stop(timerAnnounce, id, "")
+		m.timers.stop(timerPromise, id, "")
+	case CallRetrying:
+		m.timers.stop(timerRetry, id, "")
 	case CallLeaving:
 		m.timers.stop(timerDismiss, id, "")
 	}
@@ -253,6 +271,9 @@ func (m *Machine) closeIfOver(c *call) {
 	m.callEndedFact(c)
 	m.order(c, Release{Media: slices.Clone(c.Media)})
 	delete(m.calls, c.ID)
+	if m.owned[c.Owner.Node]--; m.owned[c.Owner.Node] == 0 {
+		delete(m.owned, c.Owner.Node)
+	}
 	m.closed[c.ID] = &Closed{Call: c.ID, Owner: c.Owner, Epoch: c.Epoch, Media: c.Media}
 	m.after(closedMemory, timerClosed, string(c.ID), "")
 	m.leaveMedia(c)
@@ -268,7 +289,7 @@ func (m *Machine) callEndedFact(c *call) {
 	if l := c.leg(c.Caller); l != nil {
 		media = l.Media
 	}
-	m.fact(Fact{Kind: FactCallEnded, Call: c.ID, Agent: c.Agent, Queue: c.Queue, Node: c.Owner.Node}).
+	w := m.fact(Fact{Kind: FactCallEnded, Call: c.ID, Agent: c.Agent, Queue: c.Queue, Node: c.Owner.Node}).
 		text("outcome", c.outcome()).text("by", c.By).text("cause", c.Cause).
 		text("trunk", string(c.Trunk)).text("edge", c.Edge).text("from", c.From).text("to", c.To).text("sip_call_id", c.SIPID).
 		uint("ticket", c.Ticket).
@@ -276,6 +297,9 @@ func (m *Machine) callEndedFact(c *call) {
 		stamp("bridged", c.Bridged).stamp("ended", c.Ended).
 		seconds("wait", between(c.Enqueued, waited)).seconds("talk", between(c.Bridged, c.Ended)).
 		int("offers", c.Offers).media(media)
+	if c.Number != "" {
+		w.flag("callback", c.Callback).text("task", string(c.Task)).int("attempts", c.Attempts)
+	}
 }
 
 // outcome is what became of the call, in one word.
@@ -283,10 +307,12 @@ func (c *call) outcome() string {
 	switch {
 	case c.Bridged != 0:
 		return "served"
-	case c.By == ByCaller:
+	case c.By == ByCaller && c.Cause != CauseCalledIn:
 		return "abandoned"
 	}
 	switch c.Cause {
+	case CauseUnreached, CauseExpired, CauseCalledIn, CauseCancelled:
+		return c.Cause
 	case CauseMaxWait:
 		return "timeout"
 	case CauseQueueFull:

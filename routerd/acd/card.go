@@ -24,6 +24,9 @@ func cardValue(card []Attr, key string) (string, bool) {
 // withCard returns the card with the changes; the old one is shared with orders
 // and snapshots and stays as it is.
 func withCard(card, changes []Attr) []Attr {
+	if len(changes) == 0 {
+		return card
+	}
 	out := append(make([]Attr, 0, len(card)+len(changes)), card...)
 	for _, a := range changes {
 		i, known := slices.BinarySearchFunc(out, a.Key, byKey)
@@ -79,10 +82,27 @@ func (m *Machine) callTagged(c *call, b CallTagged) Result {
 	return Result{Applied: true}
 }
 
-// cardOf is what the number puts on the card of every call to it.
-func cardOf(n *Number) []Attr {
-	if len(n.Card) == 0 {
-		return nil
+// cardOf is the card of a call that arrives: what the number puts there and what
+// is known of its caller, by the tasks and callbacks for that number (N11). What
+// the number says goes before, and a card that is full takes no more.
+func (m *Machine) cardOf(n *Number, from string) []Attr {
+	card := withCard(nil, n.Card)
+	cu := m.customers[from]
+	if cu == nil {
+		return card
 	}
-	return withCard(nil, n.Card)
+	add := func(known []Attr) {
+		for _, a := range known {
+			if _, said := cardValue(card, a.Key); !said && len(card) < maxCard {
+				card = withCard(card, []Attr{a})
+			}
+		}
+	}
+	for _, id := range cu.calls {
+		add(m.calls[id].Card)
+	}
+	for _, id := range cu.tasks {
+		add(m.tasks[id].Card)
+	}
+	return card
 }

@@ -131,6 +131,10 @@ func (m *Machine) moveCall(c *call, to *Node, cause string) {
 	m.own(c)
 	from := c.Owner
 	c.Owner, c.Epoch = Owner{to.ID, to.Incarnation}, m.index
+	if m.owned[from.Node]--; m.owned[from.Node] == 0 {
+		delete(m.owned, from.Node)
+	}
+	m.owned[to.ID]++
 	m.fact(Fact{Kind: FactCallMoved, Call: c.ID, Node: to.ID}).
 		owner("from", from).owner("to", c.Owner).uint("epoch", c.Epoch).text("cause", cause)
 	m.order(c, Resume{})
@@ -162,6 +166,9 @@ func (m *Machine) outstanding(c *call) {
 			m.after(promptWatchdog, timerPrompt, string(c.ID), "")
 		}
 	case CallWaiting:
+		if l := c.promised(); l != nil && l.State == LegUp && !c.Prompt.Started {
+			m.order(c, PlayPrompt{Leg: l.ID, Prompt: c.Prompt.Name})
+		}
 		if c.Prompt.Loop && !c.Prompt.Started {
 			m.play(c, c.Prompt.Name, c.Prompt.Loop)
 		}

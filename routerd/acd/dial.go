@@ -46,7 +46,12 @@ func (m *Machine) renewDials(c *call) {
 		}
 		again := Leg{Role: l.Role, Number: l.Number, Trunk: l.Trunk, RingFor: l.RingFor}
 		m.cancelRing(c, l, CauseTakeover)
+		was := l.ID
 		l = m.newLeg(c, again)
+		if l.Role == RoleCaller {
+			m.fact(Fact{Kind: FactCustomerDialled, Call: c.ID, Leg: l.ID, Agent: c.Agent, Queue: c.Queue}).
+				text("number", c.Number).int("attempt", c.Attempts).text("was", string(was))
+		}
 		m.dialLeg(c, l, slices.Clone([]TrunkID{l.Trunk}))
 	}
 }

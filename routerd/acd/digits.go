@@ -13,6 +13,11 @@ func (m *Machine) digitsCollected(c *call, b DigitsCollected) Result {
 			m.withdraw(c, CauseExitKey)
 			m.divert(c, &q.Exit, CauseExitKey)
 			return Result{Applied: true} // the rest was meant for this queue
+		case q.Callback.Key:
+			if c.Offered && m.callbacks(c, q) && isE164(c.From) {
+				m.promise(c, c.From)
+				return Result{Applied: true}
+			}
 		}
 	}
 	return m.noop(ReasonNoSuchKey)

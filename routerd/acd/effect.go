@@ -75,7 +75,8 @@ type (
 		Code  int // for a leg not yet answered
 		Cause string
 	}
-	// Release frees the media and the actor of a call that is over.
+	// Release frees the media and the actor of a call that is over, or of one
+	// that goes on without its customer: a later Dial begins anew.
 	Release struct{ Media []string } // media addresses the call used
 	// HostMedia, to every node: the worker with this control address hosts
 	// Address from now on, under Epoch (higher wins), with this standby

@@ -22,11 +22,11 @@ type route struct {
 // greet asks the number's rules about a call that arrives: for a greeting, and
 // for the SIP code to refuse it with (T12). A rule that refuses has no say once
 // one before it lets the call in by naming where it goes.
-func (m *Machine) greet(n *Number, from string) (greeting string, code int) {
+func (m *Machine) greet(n *Number, from string, card []Attr) (greeting string, code int) {
 	letIn := false
 	for i := range n.Rules {
 		r := &n.Rules[i]
-		if !m.holds(&r.When, from, n.Card) {
+		if !m.holds(&r.When, from, card) {
 			continue
 		}
 		if r.Refuse != 0 && !letIn {
@@ -122,12 +122,13 @@ func (m *Machine) route(c *call) {
 	m.enter(c, c.Queue)
 }
 
-// enter brings the call into a queue, if that takes one more.
+// enter brings the call into a queue, if that takes one more. A caller for whom a
+// callback or task waits there has a place already and takes that.
 func (m *Machine) enter(c *call, id QueueID) {
 	q := m.queues[id]
 	c.Queue, c.Chain = id, ""
 	cause, then := m.barred(q)
-	if cause == "" {
+	if cause == "" || m.expects(c, q) {
 		m.enqueue(c)
 		return
 	}
@@ -176,12 +177,15 @@ func (m *Machine) passed(q *queue, a *Admission) bool {
 // the rule says. It is in no queue; its ticket goes along.
 func (m *Machine) divert(c *call, t *Then, cause string) {
 	moves := c.Moves < maxMoves
+	callback := t.Callback && m.callbacks(c, m.queues[c.Queue]) && isE164(c.From)
 	w := m.fact(Fact{Kind: FactCallDiverted, Call: c.ID, Queue: c.Queue}).text("cause", cause)
 	switch {
 	case t.Queue != "" && moves:
 		w.text("to", "queue:"+string(t.Queue))
 	case t.Prompt != "":
 		w.text("to", "prompt:"+t.Prompt)
+	case callback:
+		w.text("to", "callback")
 	default:
 		w.text("to", "end")
 	}
@@ -192,6 +196,8 @@ func (m *Machine) divert(c *call, t *Then, cause string) {
 		m.enter(c, t.Queue)
 	case t.Prompt != "":
 		m.dismiss(c, t.Prompt, cause)
+	case callback:
+		m.promise(c, c.From)
 	default:
 		m.endCall(c, BySystem, cause, t.Refuse)
 	}

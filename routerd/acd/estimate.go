@@ -116,6 +116,9 @@ func (q *queue) answered(c *call, now Time) {
 		e.Busy = 0
 		q.busy(now)
 	}
+	if c.Number != "" {
+		return // a customer who did not wait on the line
+	}
 	waited := between(c.Joined, now)
 	e.Waits = push(e.Waits, Sample{now, int64(waited)}, waitsKept)
 	if c.GuessP90 == 0 {

@@ -27,12 +27,38 @@ const (
 	// FactCallDiverted (call, queue), a call did not get into the queue or left
 	// it unanswered by one of its rules: cause (closed, join-empty, queue-full,
 	// not-admitted, max-wait, leave-empty, exit-key), to (queue:ID,
-	// prompt:NAME, end), ticket, wait (in this queue).
+	// prompt:NAME, callback, end), ticket, wait (in this queue).
 	FactCallDiverted = "call.diverted"
 	// FactCallWidened (call, queue), more agents may take the waiting call: ring
 	// (how many were reached), tier (the last that is reached, if there are
 	// several), kept_for (the agent others still make room for).
 	FactCallWidened = "call.widened"
+	// FactCallMerged (call: a callback or due task, queue), its customer called
+	// and takes its place: into (the customer's call), ticket.
+	FactCallMerged = "call.merged"
+	// FactCallbackOffered (call, queue), the first time: p50 (of the wait left).
+	FactCallbackOffered = "callback.offered"
+	// FactCallbackPromised (call, queue), the call goes on without its customer:
+	// number, ticket, wait (since the ticket was given).
+	FactCallbackPromised = "callback.promised"
+	// FactCustomerDialled (call, leg, agent who is reserved, queue): number,
+	// attempt, was (the leg it goes on for, after a takeover).
+	FactCustomerDialled = "customer.dialled"
+	// FactCustomerAnswered (call, leg, queue, node): attempt, codec, suite, media.
+	FactCustomerAnswered = "customer.answered"
+	// FactCustomerMissed (call, queue): cause (busy, declined, no-answer,
+	// unavailable), attempt.
+	FactCustomerMissed = "customer.missed"
+	// FactTaskCreated (queue): task, number, due, expire (machine times in ns),
+	// priority.
+	FactTaskCreated = "task.created"
+	// FactTaskDue (call, queue, node: the call's owner), the task waits in its
+	// queue from now on: task.
+	FactTaskDue = "task.due"
+	// FactTaskOver (call that ended it, if one did; queue): task, outcome
+	// (connected, called-in, cancelled, unreached, expired, no-queue, abandoned:
+	// the customer did not wait for the agent, dropped), attempts.
+	FactTaskOver = "task.over"
 	// FactOfferMade (call, leg, agent, queue), the why-record: offer (1 for the
 	// call's first), devices (legs of the offer, which follow this one in number;
 	// only if several); stage (direct, reserved: no strategy chose); else strategy;
@@ -73,10 +99,12 @@ const (
 	// FactCallEnded (call, agent who served it, queue, node), one per call, its
 	// CDR: outcome (served, abandoned,
 	// dropped; or why it was not served: closed, join-empty, full, not-admitted,
-	// timeout, leave-empty, exit-key), by (caller, agent, system),
+	// timeout, leave-empty, exit-key; of callbacks and tasks also unreached,
+	// expired, called-in, cancelled), by (caller, agent, system),
 	// cause, trunk, edge, from, to, sip_call_id, ticket, arrived, answered,
 	// enqueued, bridged, ended (machine times in ns, 0: never), wait (in the
-	// queue), talk, offers, codec, suite, media.
+	// queue), talk, offers, codec, suite, media, and of callbacks and tasks callback
+	// (true), task, attempts. From is the customer's number, whoever called.
 	FactCallEnded = "call.ended"
 	// FactCallMoved (call, node: the new owner), a takeover: from, to
 	// (node/incarnation), epoch, cause (node-died, node-restarted, claimed).

@@ -40,6 +40,7 @@ func (s *State) Hash() [32]byte {
 		d.num(s.Hashes[i].Index)
 		d.bytes(s.Hashes[i].Hash)
 	})
+	d.list(len(s.OverTasks), func(i int) { d.text(string(s.OverTasks[i].ID)); d.num(uint64(s.OverTasks[i].At)) })
 	d.list(len(s.Estimates), func(i int) { s.Estimates[i].digest(&d) })
 	d.list(len(s.Spoken), func(i int) { d.bytes(s.Spoken[i]) })
 	d.list(len(s.Cursors), func(i int) {

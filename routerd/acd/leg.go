@@ -171,6 +171,8 @@ func (m *Machine) legOver(c *call, id LegID, cause string, code int) Result {
 		m.closeIfOver(c)
 	case id == c.Caller:
 		m.endCall(c, endedBy(ByCaller, cause, code), cause, 0)
+	case under.Role == RoleCaller && under.Number == "":
+		m.callerGone(c)
 	case under.ending():
 		// The call goes on.
 	case id == c.AgentLeg:

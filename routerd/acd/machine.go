@@ -21,6 +21,10 @@ type Machine struct {
 	agents   map[AgentID]*agent
 	agentIDs []AgentID // sorted keys of agents
 
+	owned     map[NodeID]int           // open calls
+	customers map[string]*customer     // by number
+	overTasks map[TaskID]Time          // those of overList
+	overList  []OverTask               // oldest first
 	calendars map[CalendarID]*calendar // of config
 	estimates map[QueueID]*Estimate    // of every queue
 
@@ -72,6 +76,9 @@ func New() *Machine {
 		loads:    make(map[loadKey]*load),
 		spoken:   spokenLog{last: make(map[string]spoken)},
 
+		owned:     make(map[NodeID]int),
+		customers: make(map[string]*customer),
+		overTasks: make(map[TaskID]Time),
 		estimates: make(map[QueueID]*Estimate),
 	}
 }
@@ -138,7 +145,11 @@ func (m *Machine) apply(body Body) Result {
 		return m.factsConfirmed(b)
 	case SinkConfirmed:
 		return m.sinkConfirmed(b)
-	case TaskCreated, TaskCancelled, WrapUpSet, DialogsAudited, HashReported, Activated:
+	case TaskCreated:
+		return m.taskCreated(b)
+	case TaskCancelled:
+		return m.taskCancelled(b)
+	case WrapUpSet, DialogsAudited, HashReported, Activated:
 		return m.noop(ReasonUnexpected)
 	}
 	panic(fmt.Sprintf("acd: index %d: unknown command %T", m.index, body))
@@ -204,7 +215,9 @@ func (m *Machine) applyToCall(body onCall) Result {
 		return m.digitsCollected(c, b)
 	case CallTagged:
 		return m.callTagged(c, b)
-	case CallTransferred, CallbackRequested:
+	case CallbackRequested:
+		return m.callbackRequested(c, b)
+	case CallTransferred:
 		return m.noop(ReasonUnexpected)
 	}
 	panic(fmt.Sprintf("acd: index %d: unknown command %T", m.index, body))

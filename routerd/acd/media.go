@@ -92,7 +92,9 @@ func (m *Machine) loseWorker(w *Worker) (moved []movedAddress) {
 			// The sessions are gone, and another may host the address before
 			// the call has closed.
 			c.Media = slices.DeleteFunc(slices.Clone(c.Media), func(a string) bool { return a == h.Address })
-			if c.State != CallEnding {
+			if l := c.promised(); l != nil && !l.ending() {
+				m.hangUp(c, l, CauseMedia, 0) // the promise counts all the same
+			} else if c.State != CallEnding && l == nil {
 				m.endCall(c, BySystem, CauseMedia, 503)
 			}
 		}

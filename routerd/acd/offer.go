@@ -158,6 +158,8 @@ func (m *Machine) accept(c *call, l *Leg, media Media) {
 	}
 	c.Agent, c.AgentLeg = l.Agent, l.ID
 	m.spoke(c, l.Agent)
+	m.meet(c)
+	m.taskEnds(c, "connected")
 	a := m.agents[l.Agent]
 	a.Missed, a.Leg = 0, l.ID
 	waited := between(c.Enqueued, m.now)

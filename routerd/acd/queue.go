@@ -52,28 +52,45 @@ func (q *queue) most() int {
 func (m *Machine) enqueue(c *call) {
 	m.stopCallTimers(c)
 	q := m.queues[c.Queue]
+	if c.Caller != "" {
+		m.meet(c)
+	}
 	if c.Ticket == 0 {
 		m.tickets++
 		c.Ticket, c.Enqueued = m.tickets, m.now
 	}
-	c.State, c.Joined, c.Until, c.ToldPosition = CallWaiting, m.now, 0, 0
+	if c.State != CallRetrying { // else it was in this queue all the time
+		c.Joined = m.now
+	}
+	c.State, c.Until, c.ToldPosition = CallWaiting, 0, 0
 	c.Ring, c.Sticky = 0, m.lastSpoken(c, q)
-	c.GuessP50, c.GuessP90, _ = q.more(m.now)
+	p50, p90, known := q.more(m.now)
 	q.length++
 	c.since = q.joinedSince(c)
 	q.line.insert(c)
 	m.fact(Fact{Kind: FactCallQueued, Call: c.ID, Queue: q.ID}).uint("ticket", c.Ticket).int("waiting", q.length).
 		text("kept_for", string(c.Sticky))
+	if c.Caller != "" {
+		c.GuessP50, c.GuessP90 = p50, p90
+		m.attend(c, q, p50, known)
+	}
+	m.widen(c, q)
+	m.requeue(c)
+}
+
+// attend begins what a caller in line has of the queue: the longest wait, the
+// music, the offer of a callback and announcements.
+func (m *Machine) attend(c *call, q *queue, p50 time.Duration, known bool) {
 	if q.MaxWait > 0 {
 		c.Until = m.now.Add(q.MaxWait)
 		m.timers.set(c.Until, timerMaxWait, string(c.ID), "")
 	}
-	if q.Music != "" && c.Prompt != (Prompt{Name: q.Music, Loop: true, Started: true}) {
+	if offer := m.offerCallback(c, q, p50, known); offer != "" {
+		m.tell(c, q, []string{offer})
+	} else if q.Music != "" && c.Prompt != (Prompt{Name: q.Music, Loop: true, Started: true}) {
 		m.play(c, q.Music, true)
 	}
-	m.widen(c, q)
 	m.announceFirst(c, q)
-	m.requeue(c)
 }
 
 // requeue puts a waiting call to its ticket's place in line, and takes it out

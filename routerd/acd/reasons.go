@@ -31,6 +31,14 @@ const (
 	ReasonRule          = "rule"         // a rule of the number refuses the call
 	ReasonBadCard       = "bad-card"     // a key is empty
 	ReasonCardTooBig    = "card-too-big" // more than 32 keys, or 256 bytes in one
+	ReasonNoCallbacks   = "no-callbacks" // the queue has none, or the call is one
+	ReasonBadNumber     = "bad-number"   // not an E.164 number with +
+	ReasonUnknownQueue  = "unknown-queue"
+	ReasonNoTrunks      = "no-trunks"      // outbound.trunks is empty: nobody can be called
+	ReasonBadTask       = "bad-task"       // its id, times, priority or attempts are out of bounds
+	ReasonTooManyTasks  = "too-many-tasks" // 100 000 are not over
+	ReasonTaskOver      = "task-over"      // a repeat of a task that ended within 24 h
+	ReasonUnknownTask   = "unknown-task"
 	ReasonNoSuchKey     = "no-such-key"  // the queue has no such exit or callback key
 	ReasonQueueInUse    = "queue-in-use" // the new configuration lacks a queue that calls wait in
 )

@@ -27,6 +27,7 @@ func (m *Machine) Snapshot() *State {
 		FactsFirst: m.facts.first, FactsGone: m.facts.gone, FactsSum: m.facts.sum,
 		Version: m.version, Configs: slices.Clone(m.configs), Retired: slices.Clone(m.retired),
 		Tasks:     make([]Task, 0, len(m.tasks)),
+		OverTasks: slices.Clone(m.overList),
 		Confirmed: slices.Clone(m.confirmed), Sinks: slices.Clone(m.sinks), Hashes: slices.Clone(m.hashes),
 		Calls: make([]*Call, 0, len(m.calls)),
 		Facts: make([][]byte, 0, len(m.facts.chunks)),
@@ -111,6 +112,10 @@ func Restore(s *State) (*Machine, error) {
 	for i := range s.Estimates {
 		m.estimates[s.Estimates[i].Queue] = &s.Estimates[i]
 	}
+	m.overList = s.OverTasks
+	for _, t := range s.OverTasks {
+		m.overTasks[t.ID] = t.At
+	}
 	for i := range s.Nodes {
 		m.nodes = append(m.nodes, &s.Nodes[i])
 	}
@@ -150,6 +155,7 @@ func Restore(s *State) (*Machine, error) {
 	for _, data := range s.Calls {
 		c := &call{Call: data, pos: -1}
 		m.calls[c.ID] = c
+		m.owned[c.Owner.Node]++
 		for i := range c.Legs {
 			if c.Legs[i].State != LegOver {
 				m.useChannel(c.Legs[i].Trunk)
@@ -162,6 +168,7 @@ func Restore(s *State) (*Machine, error) {
 	if err := s.check(m); err != nil {
 		return nil, err
 	}
+	m.restoreCustomers()
 	if s.Configured {
 		m.config = &s.Config
 		m.reindex()
@@ -221,6 +228,11 @@ func (s *State) check(m *Machine) error {
 			if l.Role == RoleAgent && l.State != LegOver && m.agents[l.Agent] == nil {
 				fault("call %s: leg %s: no agent %q", c.ID, l.ID, l.Agent)
 			}
+		}
+	}
+	for i := range s.Tasks {
+		if t := &s.Tasks[i]; t.State == TaskCalling && m.calls[t.Call] == nil {
+			fault("task %s: no call %q", t.ID, t.Call)
 		}
 	}
 	for _, h := range s.Media {

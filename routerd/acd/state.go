@@ -31,6 +31,7 @@ type State struct {
 	Hashes    []HashReport    `cbor:"22,keyasint"` // that wait for the other routers'
 	FactsGone uint64          `cbor:"23,keyasint"` // log index of the last fact dropped before Facts
 	Estimates []Estimate      `cbor:"27,keyasint"` // by queue
+	OverTasks []OverTask      `cbor:"28,keyasint"` // oldest first
 
 	Spoken  [][]byte `cbor:"26,keyasint"` // who spoke with whom, see spokenLog; shared like the facts
 	Cursors []Cursor `cbor:"24,keyasint"` // of round-robin
@@ -157,7 +158,14 @@ const (
 	CauseLeaveEmpty    = "leave-empty"  // nobody served the queue any more
 	CauseNotAdmitted   = "not-admitted" // its queue was over one of its limits
 	CauseExitKey       = "exit-key"
-	CauseMedia         = "media" // its media address has no live worker
+	CauseCallback      = "callback"  // the leg of a caller who was promised one
+	CauseUnreached     = "unreached" // a callback's or task's customer, at the last attempt
+	CauseExpired       = "expired"   // the time of a callback or task
+	CauseCalledIn      = "called-in" // a callback's or task's customer called first
+	CauseCancelled     = "cancelled" // a task
+	CauseNoChannel     = "no-channel"
+	CauseNoQueue       = "no-queue" // a task's queue is configured no longer
+	CauseMedia         = "media"    // its media address has no live worker
 	CauseFailed        = "failed"
 	CauseLost          = "lost"       // the end of a leg was never reported
 	CauseRingTimeout   = "no-answer"  // nobody answered in time

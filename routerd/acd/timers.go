@@ -30,6 +30,10 @@ const (
 	timerEmpty        TimerKind = 16 // queue: nobody has served it for as long as calls may wait for that
 	timerAnnounce     TimerKind = 17 // call: is told where it stands
 	timerDismiss      TimerKind = 18 // call: the last prompt is over, or was never reported
+	timerPromise      TimerKind = 19 // call: the promise of a callback is over, or was never reported
+	timerRetry        TimerKind = 20 // call: its customer is tried again
+	timerExpire       TimerKind = 21 // call: its customer is not tried any more
+	timerTask         TimerKind = 22 // task: is due
 )
 
 // Bounds on what the machine waits for. They outlast the SIP engine's own
@@ -179,6 +183,14 @@ func (m *Machine) fire(t Timer) {
 		m.leftEmpty(m.timedQueue(t))
 	case timerAnnounce:
 		m.announce(m.timedCall(t))
+	case timerPromise:
+		m.promiseOver(m.timedCall(t))
+	case timerRetry:
+		m.enqueue(m.timedCall(t))
+	case timerExpire:
+		m.expired(m.timedCall(t))
+	case timerTask:
+		m.taskDue(m.timedTask(t))
 	case timerDismiss:
 		c := m.timedCall(t)
 		m.endCall(c, c.By, c.Cause, 0)
@@ -221,6 +233,14 @@ func (m *Machine) timedQueue(t Timer) *queue {
 		panic(fmt.Sprintf("acd: index %d: timer %d of unknown queue %s", m.index, t.Kind, t.ID))
 	}
 	return q
+}
+
+func (m *Machine) timedTask(t Timer) *Task {
+	task, ok := m.tasks[TaskID(t.ID)]
+	if !ok {
+		panic(fmt.Sprintf("acd: index %d: timer of unknown task %s", m.index, t.ID))
+	}
+	return task
 }
 
 func (m *Machine) timedAgent(t Timer) *agent {

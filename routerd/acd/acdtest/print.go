@@ -63,7 +63,11 @@ func printOrder(order acd.Order) string {
 		for _, ct := range o.Contacts {
 			uris = append(uris, ct.URI)
 		}
-		return fmt.Sprintf("ring leg=%s agent=%s contacts=%s", o.Leg, o.Agent, strings.Join(uris, ","))
+		line := fmt.Sprintf("ring leg=%s agent=%s contacts=%s", o.Leg, o.Agent, strings.Join(uris, ","))
+		for i, a := range o.Card {
+			line += []string{" card=", ","}[min(i, 1)] + a.Key + ":" + a.Value
+		}
+		return line
 	case acd.Dial:
 		var trunks []string
 		for _, t := range o.Trunks {
@@ -128,7 +132,7 @@ func printFact(f acd.Fact) string {
 	for _, a := range f.Attrs {
 		value := a.Value
 		switch a.Key { // machine times
-		case "arrived", "answered", "enqueued", "bridged", "ended", "started":
+		case "arrived", "answered", "enqueued", "bridged", "ended", "started", "due", "expire":
 			var t acd.Time
 			if _, err := fmt.Sscanf(value, "%d", &t); err != nil {
 				value = "bad:" + value

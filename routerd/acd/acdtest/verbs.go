@@ -37,6 +37,9 @@ var verbs = map[string]func(*script, *args) ([]string, error){
 	"digits":       (*script).digits,
 	"tag":          (*script).tag,
 	"rush":         (*script).rush,
+	"callback":     (*script).callback,
+	"task":         (*script).task,
+	"task-cancel":  (*script).taskCancel,
 	"serve":        (*script).serve,
 	"confirm":      (*script).confirm,
 	"restless":     (*script).restless,
@@ -318,6 +321,10 @@ func (s *script) show(a *args) ([]string, error) {
 	case "waits":
 		for _, w := range s.M.Waits() {
 			add("%s", printWait(w))
+		}
+	case "tasks":
+		for _, t := range s.M.Tasks() {
+			add("task %s %s number=%s queue=%s due=%s expire=%s call=%s", t.ID, t.State, t.Number, t.Queue, moment(t.Due), moment(t.Expire), t.Call)
 		}
 	case "line":
 		for _, c := range s.M.Calls() {

@@ -18,16 +18,46 @@ func (s *script) digits(a *args) ([]string, error) {
 // tag CALL with=key:value,key:value; no value removes a key. pad=N makes each
 // value so long, keys=N adds so many keys.
 func (s *script) tag(a *args) ([]string, error) {
-	tagged := acd.CallTagged{OnCall: s.head(a)}
-	for _, pair := range a.list("with", "") {
-		key, value, _ := strings.Cut(pair, ":")
-		value += strings.Repeat("x", max(0, a.number("pad", 0)-len(value)))
-		tagged.Card = append(tagged.Card, acd.Attr{Key: key, Value: value})
+	tagged := acd.CallTagged{OnCall: s.head(a), Card: a.card()}
+	for i := range tagged.Card {
+		tagged.Card[i].Value += strings.Repeat("x", max(0, a.number("pad", 0)-len(tagged.Card[i].Value)))
 	}
 	for i := range a.number("keys", 0) {
 		tagged.Card = append(tagged.Card, acd.Attr{Key: fmt.Sprint("key", i), Value: "v"})
 	}
 	return s.propose(tagged)
+}
+
+// callback CALL [number=+7...]
+func (s *script) callback(a *args) ([]string, error) {
+	return s.propose(acd.CallbackRequested{OnCall: s.head(a), Number: a.text("number", "")})
+}
+
+// task ID [number=+79001] [queue=sales] [due=1h] [expire=2h] [priority=N]
+// [attempts=N] [retry=D] [with=key:value,...]; due and expire count from now.
+func (s *script) task(a *args) ([]string, error) {
+	t := acd.TaskCreated{
+		ID: acd.TaskID(a.text("", "")), Number: a.text("number", "+79001"), Queue: acd.QueueID(a.text("queue", "sales")),
+		Priority: a.number("priority", 0), Attempts: a.number("attempts", 0), Retry: a.duration("retry"),
+		Due: s.Clock.Add(a.duration("due")), Card: a.card(),
+	}
+	if d := a.duration("expire"); d != 0 {
+		t.Expire = s.Clock.Add(d)
+	}
+	return s.propose(t)
+}
+
+func (s *script) taskCancel(a *args) ([]string, error) {
+	return s.propose(acd.TaskCancelled{ID: acd.TaskID(a.text("", "")), Reason: a.text("reason", "")})
+}
+
+// card is with=key:value,key:value; no value is an empty one.
+func (a *args) card() (card []acd.Attr) {
+	for _, pair := range a.list("with", "") {
+		key, value, _ := strings.Cut(pair, ":")
+		card = append(card, acd.Attr{Key: key, Value: value})
+	}
+	return card
 }
 
 // rush PREFIX calls=N [every=1s] [number=+100] brings so many calls into their

@@ -1,6 +1,7 @@
 package acd
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -65,9 +66,11 @@ func (m *Machine) callbackRequested(c *call, b CallbackRequested) Result {
 // in no queue joins that of its Queue, whose conditions are not asked.
 func (m *Machine) promise(c *call, number string) {
 	leg := c.Caller
-	m.stopCallTimers(c)
 	c.Caller, c.Callback, c.Number, c.Until = "", true, number, 0
-	if c.State != CallWaiting {
+	if c.State == CallWaiting {
+		m.timers.stop(timerMaxWait, string(c.ID), "")
+		m.timers.stop(timerAnnounce, string(c.ID), "")
+	} else {
 		m.enqueue(c)
 	}
 	m.unreserve(c, CauseCallback)
@@ -139,13 +142,19 @@ func (m *Machine) dialCustomer(c *call) {
 	agent := c.Agent
 	l := m.dial(c, RoleCaller, c.Number)
 	if l == nil {
-		m.unreserve(c, CauseNoChannel)
-		m.retry(c, channelRetry)
-		return
+		panic(fmt.Sprintf("acd: index %d: call %s: an agent is reserved and no channel is free", m.index, c.ID))
 	}
 	c.Attempts++
 	m.fact(Fact{Kind: FactCustomerDialled, Call: c.ID, Leg: l.ID, Agent: agent, Queue: c.Queue}).
 		text("number", c.Number).int("attempt", c.Attempts)
+}
+
+// noChannel: the call's turn has come and its customer can't be dialled. No agent
+// is held up by that.
+func (m *Machine) noChannel(c *call) {
+	m.fact(Fact{Kind: FactCustomerMissed, Call: c.ID, Queue: c.Queue}).
+		text("cause", CauseNoChannel).int("attempt", c.Attempts)
+	m.retry(c, channelRetry)
 }
 
 // customerAnswered connects the customer with the agent who was reserved. If
@@ -163,11 +172,10 @@ func (m *Machine) customerAnswered(c *call, l *Leg) {
 		return
 	}
 	m.attend(c, m.queues[c.Queue], 0, false)
-	if m.reserved(c) == nil {
-		m.requeue(c)
-		return
+	if m.reserved(c) != nil {
+		m.ringReserved(c)
 	}
-	m.ringReserved(c)
+	m.requeue(c) // where all ring, others join
 }
 
 // customerLost: the customer could not be reached, and is tried again unless

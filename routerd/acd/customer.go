@@ -71,10 +71,10 @@ func (m *Machine) meet(c *call) {
 	}
 	for _, id := range slices.Clone(cu.calls) {
 		other := m.own(m.calls[id])
-		m.fact(Fact{Kind: FactCallMerged, Call: other.ID, Queue: other.Queue}).
-			text("into", string(c.ID)).uint("ticket", other.Ticket)
 		m.withdraw(other, CauseCalledIn)
+		w := m.fact(Fact{Kind: FactCallMerged, Call: other.ID, Queue: other.Queue}).text("into", string(c.ID))
 		if c.State != CallTalking && (c.Ticket == 0 || other.Ticket < c.Ticket) {
+			w.uint("ticket", other.Ticket)
 			c.Ticket, c.Enqueued, other.Ticket = other.Ticket, other.Enqueued, 0
 		}
 		m.endCall(other, ByCaller, CauseCalledIn, 0)

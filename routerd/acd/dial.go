@@ -30,6 +30,17 @@ func (m *Machine) dial(c *call, role Role, number string) *Leg {
 	return l
 }
 
+// canDial tells whether dial would find a channel.
+func (m *Machine) canDial() bool {
+	if m.config.MaxChannels > 0 && m.channelsUsed() >= m.config.MaxChannels {
+		return false
+	}
+	return slices.ContainsFunc(m.config.Outbound.Trunks, func(id TrunkID) bool {
+		t := m.trunks[id]
+		return t != nil && (t.Channels == 0 || m.channels[id] < t.Channels)
+	})
+}
+
 // dialLeg takes the channel of the first trunk and gives the order.
 func (m *Machine) dialLeg(c *call, l *Leg, trunks []TrunkID) {
 	m.useChannel(l.Trunk)

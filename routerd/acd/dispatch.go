@@ -75,6 +75,10 @@ func (m *Machine) dispatch() {
 			break
 		}
 		s, c := m.choose(lead.class.idle.first())
+		if c.Caller == "" && !m.canDial() {
+			m.noChannel(m.own(c))
+			continue
+		}
 		m.picked = pick{lead: lead, class: c.class, seat: s}
 		if c.Caller == "" {
 			m.reserve(s.queue, c, s.agent)

@@ -33,8 +33,8 @@ const (
 	// (how many were reached), tier (the last that is reached, if there are
 	// several), kept_for (the agent others still make room for).
 	FactCallWidened = "call.widened"
-	// FactCallMerged (call: a callback or due task, queue), its customer called
-	// and takes its place: into (the customer's call), ticket.
+	// FactCallMerged (call: a callback or due task, queue), its customer called:
+	// into (the customer's call), ticket (if that takes it).
 	FactCallMerged = "call.merged"
 	// FactCallbackOffered (call, queue), the first time: p50 (of the wait left).
 	FactCallbackOffered = "callback.offered"
@@ -47,7 +47,7 @@ const (
 	// FactCustomerAnswered (call, leg, queue, node): attempt, codec, suite, media.
 	FactCustomerAnswered = "customer.answered"
 	// FactCustomerMissed (call, queue): cause (busy, declined, no-answer,
-	// unavailable), attempt.
+	// unavailable; no-channel: it was not dialled and that is no attempt), attempt.
 	FactCustomerMissed = "customer.missed"
 	// FactTaskCreated (queue): task, number, due, expire (machine times in ns),
 	// priority.
@@ -57,7 +57,8 @@ const (
 	FactTaskDue = "task.due"
 	// FactTaskOver (call that ended it, if one did; queue): task, outcome
 	// (connected, called-in, cancelled, unreached, expired, no-queue, abandoned:
-	// the customer did not wait for the agent, dropped), attempts.
+	// the customer did not wait for the agent, dropped), attempts, reason (of who
+	// cancelled it).
 	FactTaskOver = "task.over"
 	// FactOfferMade (call, leg, agent, queue), the why-record: offer (1 for the
 	// call's first), devices (legs of the offer, which follow this one in number;

@@ -59,11 +59,11 @@ func (m *Machine) enqueue(c *call) {
 		m.tickets++
 		c.Ticket, c.Enqueued = m.tickets, m.now
 	}
-	if c.State != CallRetrying { // else it was in this queue all the time
-		c.Joined = m.now
+	c.Ring, c.Sticky = 0, ""
+	if c.State != CallRetrying { // else it counts as having been here all the time
+		c.Joined, c.Sticky = m.now, m.lastSpoken(c, q)
 	}
 	c.State, c.Until, c.ToldPosition = CallWaiting, 0, 0
-	c.Ring, c.Sticky = 0, m.lastSpoken(c, q)
 	p50, p90, known := q.more(m.now)
 	q.length++
 	c.since = q.joinedSince(c)
@@ -94,11 +94,11 @@ func (m *Machine) attend(c *call, q *queue, p50 time.Duration, known bool) {
 }
 
 // requeue puts a waiting call to its ticket's place in line, and takes it out
-// of the line while it is offered to as many agents at once as the queue allows
-// or an agent is reserved for it.
+// of the line while it is offered to as many agents at once as the queue allows,
+// an agent is reserved for it, or its caller hears the promise of a callback.
 func (m *Machine) requeue(c *call) {
 	q := m.queues[c.Queue]
-	if c.liveOffers() < q.most() && m.reserved(c) == nil {
+	if c.liveOffers() < q.most() && m.reserved(c) == nil && c.promised() == nil {
 		m.join(c, q)
 	} else {
 		q.withdraw(c)

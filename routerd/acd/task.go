@@ -79,10 +79,9 @@ func (m *Machine) taskCancelled(b TaskCancelled) Result {
 	if !ok {
 		return m.noop(ReasonUnknownTask)
 	}
-	if t.State == TaskCalling {
-		m.endCall(m.own(m.calls[t.Call]), BySystem, CauseCancelled, 0)
-	} else {
-		m.taskOver(t, CauseCancelled, "")
+	m.taskOver(t, CauseCancelled, t.Call).text("reason", b.Reason)
+	if c, ok := m.calls[t.Call]; ok {
+		m.endCall(m.own(c), BySystem, CauseCancelled, 0)
 	}
 	return Result{Applied: true}
 }
@@ -132,9 +131,9 @@ func (m *Machine) notDue(t *Task) {
 	m.forgetCustomer(t.Number, cu)
 }
 
-// taskOver forgets the task but for its id. in is the call that ended it, its
-// own or the customer's.
-func (m *Machine) taskOver(t *Task, outcome string, in CallID) {
+// taskOver forgets the task but for its id, and returns the fact that says so. in
+// is the call that ended it, its own or the customer's.
+func (m *Machine) taskOver(t *Task, outcome string, in CallID) *factWriter {
 	attempts := 0
 	if c := m.calls[t.Call]; c != nil {
 		attempts = c.Attempts
@@ -143,7 +142,6 @@ func (m *Machine) taskOver(t *Task, outcome string, in CallID) {
 		m.timers.stop(timerTask, string(t.ID), "")
 		m.notDue(t)
 	}
-	m.fact(Fact{Kind: FactTaskOver, Call: in, Queue: t.Queue}).text("task", string(t.ID)).text("outcome", outcome).int("attempts", attempts)
 	delete(m.tasks, t.ID)
 	m.overTasks[t.ID] = m.now
 	m.overList = append(m.overList, OverTask{t.ID, m.now})
@@ -151,6 +149,8 @@ func (m *Machine) taskOver(t *Task, outcome string, in CallID) {
 		delete(m.overTasks, m.overList[0].ID)
 		m.overList = m.overList[1:]
 	}
+	return m.fact(Fact{Kind: FactTaskOver, Call: in, Queue: t.Queue}).
+		text("task", string(t.ID)).text("outcome", outcome).int("attempts", attempts)
 }
 
 // taskEnds tells the task of a call that ends, or has connected its customer

@@ -181,7 +181,7 @@ func (f *FarEnd) arrive() error {
 	f.arrived++
 	return f.propose("arrive", acd.CallArrived{
 		OnCall: acd.OnCall{Call: acd.CallID(fmt.Sprintf("c%d", f.arrived))}, Owner: owner,
-		Trunk: []acd.TrunkID{"sbc-a", "sbc-b"}[f.dice.Int(2, "trunk")], From: fmt.Sprint("+700", f.dice.Int(8, "from")), To: fmt.Sprintf("+%d0%d", 1+f.dice.Int(len(simQueues), "to"), f.dice.Int(2, "number")),
+		Trunk: []acd.TrunkID{"sbc-a", "sbc-b"}[f.dice.Int(2, "trunk")], From: f.number(), To: fmt.Sprintf("+%d0%d", 1+f.dice.Int(len(simQueues), "to"), f.dice.Int(2, "number")),
 	})
 }
 
@@ -259,6 +259,8 @@ func (f *FarEnd) carryOut(effects []acd.Effect) error {
 			f.later(e, 50*time.Millisecond, "announcement", func(on acd.OnCall) acd.Body {
 				return acd.PromptStarted{OnCall: on, Leg: o.Leg, Prompt: o.Name, Duration: time.Second}
 			})
+		case acd.Dial:
+			f.dial(e, o)
 		case acd.RingAgent:
 			if f.rang[e.ID] {
 				return fmt.Errorf("effect %+v rings twice", e.ID)

@@ -23,6 +23,10 @@ func (f *FarEnd) history() error {
 			if f.ended[fact.Call] > 1 {
 				return fmt.Errorf("call %s has two CDRs", fact.Call)
 			}
+		case acd.FactCallMerged:
+			if ticket, err := strconv.ParseUint(fact.Attr("ticket"), 10, 64); err == nil {
+				f.tickets[acd.CallID(fact.Attr("into"))] = ticket
+			}
 		case acd.FactCallQueued:
 			ticket, err := strconv.ParseUint(fact.Attr("ticket"), 10, 64)
 			if had, ok := f.tickets[fact.Call]; ok {
@@ -53,7 +57,7 @@ func (f *FarEnd) drain() error {
 		}
 	}
 	until := f.M.Now().Add(10 * time.Minute)
-	for f.M.Now() < until && f.M.OpenCalls() > 0 {
+	for f.M.Now() < until && (f.M.OpenCalls() > 0 || len(f.M.Tasks()) > 0) {
 		if err := f.next(); err != nil {
 			return err
 		}
@@ -62,7 +66,7 @@ func (f *FarEnd) drain() error {
 				continue
 			}
 			on := acd.OnCall{Call: c.ID, Epoch: c.Epoch}
-			if err := f.propose("expired", acd.LegEnded{OnCall: on, Leg: acd.CallerLeg, Cause: "expired"}); err != nil {
+			if err := f.propose("expired", acd.LegEnded{OnCall: on, Leg: c.Caller, Cause: "expired"}); err != nil {
 				return err
 			}
 		}
@@ -87,6 +91,9 @@ func (f *FarEnd) Settled() error {
 			return fmt.Errorf("stuck: %s", printAgent(a))
 		}
 	}
+	if tasks := f.M.Tasks(); len(tasks) > 0 {
+		return fmt.Errorf("%d tasks never ended, first %+v", len(tasks), tasks[0])
+	}
 	for _, h := range f.M.MediaHosts() {
 		if h.Calls != 0 {
 			return fmt.Errorf("media address %s still counts %d calls", h.Address, h.Calls)
@@ -94,7 +101,7 @@ func (f *FarEnd) Settled() error {
 	}
 	accepted := make(map[acd.CallID]bool)
 	for _, fact := range f.M.FactsAfter(0, 0) {
-		if fact.Kind == acd.FactCallArrived {
+		if fact.Kind == acd.FactCallArrived || fact.Kind == acd.FactTaskDue {
 			accepted[fact.Call] = true
 		}
 	}

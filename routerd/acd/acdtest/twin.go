@@ -80,7 +80,7 @@ type made struct {
 func (t *Twin) Observe(m *acd.Machine) error {
 	s := m.Snapshot()
 	facts := m.FactsAfter(t.index, 0)
-	first := slices.IndexFunc(facts, byStrategy)
+	first := slices.IndexFunc(facts, dispatched)
 	if first < 0 {
 		first = len(facts)
 	}
@@ -108,6 +108,14 @@ func (t *Twin) Observe(m *acd.Machine) error {
 // byStrategy tells an offer that a queue's strategy made.
 func byStrategy(f acd.Fact) bool {
 	return f.Kind == acd.FactOfferReserved || f.Kind == acd.FactOfferMade && f.Attr("stage") == ""
+}
+
+// dispatched tells what dispatch alone does: an offer, or passing over a customer
+// for whom no channel is free.
+func dispatched(f acd.Fact) bool { return byStrategy(f) || passedOver(f) }
+
+func passedOver(f acd.Fact) bool {
+	return f.Kind == acd.FactCustomerMissed && f.Attr("cause") == acd.CauseNoChannel
 }
 
 // view is the state as it was when dispatch began.
@@ -159,7 +167,9 @@ func (t *Twin) before(s *acd.State, offers []acd.Fact) *view {
 		offer string
 	}
 	undone := make(map[offer]bool)
+	passed := make(map[acd.CallID]bool)
 	for _, f := range offers {
+		passed[f.Call] = passed[f.Call] || passedOver(f)
 		if !byStrategy(f) {
 			continue
 		}
@@ -169,7 +179,7 @@ func (t *Twin) before(s *acd.State, offers []acd.Fact) *view {
 		}
 	}
 	for _, c := range s.Calls {
-		if c.State != acd.CallWaiting {
+		if c.State != acd.CallWaiting && !passed[c.ID] {
 			continue
 		}
 		w := &waiting{Call: c, queue: v.queues[c.Queue]}
@@ -179,6 +189,10 @@ func (t *Twin) before(s *acd.State, offers []acd.Fact) *view {
 			}
 		}
 		if a := v.agents[c.Agent]; a != nil && a.Call == c.ID && a.Leg == "" {
+			w.held = true
+		}
+		// A caller who is promised a callback has a leg until that is said.
+		if c.Caller == "" && slices.ContainsFunc(c.Legs, func(l acd.Leg) bool { return l.Number == "" && l.Role == acd.RoleCaller && l.State != acd.LegOver }) {
 			w.held = true
 		}
 		v.calls = append(v.calls, w)
@@ -361,10 +375,17 @@ func (t *Twin) choose(v *view, w *waiting) *acd.AgentInfo {
 // were made.
 func (t *Twin) compare(v *view, facts []acd.Fact) error {
 	for _, f := range facts {
-		if !byStrategy(f) {
+		if !dispatched(f) {
 			continue
 		}
 		want := t.next(v)
+		if passedOver(f) {
+			if want == nil || want.call != f.Call {
+				return fmt.Errorf("call %s was passed over, but it was not its turn", f.Call)
+			}
+			v.calls = slices.DeleteFunc(v.calls, func(w *waiting) bool { return w.ID == f.Call })
+			continue
+		}
 		if want == nil {
 			return fmt.Errorf("call %s was offered to %s, but nothing had to be offered", f.Call, f.Agent)
 		}

@@ -157,17 +157,71 @@ func waitingRules(sales, support *acd.Queue) {
 	support.Empty, support.LeaveEmpty, support.WhenEmpty = "unavailable", 25*time.Second, acd.Then{Prompt: "nobody"}
 	support.WhenFull, support.AfterMaxWait = acd.Then{Refuse: 486}, acd.Then{Queue: "sales"}
 	support.ExitKey, support.Exit = "#", acd.Then{}
+	sales.Callback = acd.Callback{Key: "5", Offer: "press-5", Promise: "we-call", Attempts: 2, Retry: 20 * time.Second, Expire: 3 * time.Minute}
+	support.Callback = acd.Callback{Key: "5", Over: 30 * time.Second, Offer: "press-5", Expire: 2 * time.Minute}
+	sales.WhenEmpty, sales.Empty = acd.Then{Callback: true}, "logged-out"
+}
+
+// number is a customer's: there are few, so that they call again.
+func (f *FarEnd) number() string { return fmt.Sprint("+700", f.dice.Int(8, "customer")) }
+
+// dial: a number is called. Now and then nobody says what came of it.
+func (f *FarEnd) dial(e acd.Effect, o acd.Dial) {
+	if f.dice.Int(2, "rings") == 0 {
+		f.later(e, 2*time.Second, "dial-rings", func(on acd.OnCall) acd.Body { return acd.LegProgressed{OnCall: on, Leg: o.Leg, Code: 180} })
+	}
+	switch f.dice.Int(4, "customer") {
+	case 0: // does not answer
+	case 1:
+		f.later(e, 5*time.Second, "dial-fails", func(on acd.OnCall) acd.Body {
+			return acd.LegFailed{OnCall: on, Leg: o.Leg, Code: []int{486, 404, 503, 603}[f.dice.Int(4, "code")]}
+		})
+	default:
+		f.later(e, 10*time.Second, "dial-answered", func(on acd.OnCall) acd.Body {
+			for _, w := range f.M.Workers() {
+				if w.Alive && w.Home != "" {
+					return acd.LegAnswered{OnCall: on, Leg: o.Leg, Media: acd.Media{Address: w.Home}}
+				}
+			}
+			return acd.LegAnswered{OnCall: on, Leg: o.Leg, Media: acd.Media{Address: "m1.1"}}
+		})
+		if f.dice.Int(3, "gives up") == 0 {
+			f.later(e, time.Minute, "customer-bye", func(on acd.OnCall) acd.Body {
+				return acd.LegEnded{OnCall: on, Leg: o.Leg, Cause: "bye"}
+			})
+		}
+	}
+}
+
+// taskActs creates a task or cancels one.
+func (f *FarEnd) taskActs() error {
+	id := acd.TaskID(fmt.Sprint("t", f.dice.Int(30, "task")))
+	if f.dice.Int(4, "act") == 0 {
+		return f.propose("task-cancel", acd.TaskCancelled{ID: id})
+	}
+	due := f.M.Now().Add(time.Duration(f.dice.Int(90, "due")) * time.Second)
+	return f.propose("task", acd.TaskCreated{
+		ID: id, Number: f.number(), Queue: simQueues[f.dice.Int(len(simQueues), "queue")], Due: due,
+		Expire: due.Add(time.Duration(f.dice.Int(180, "expire")) * time.Second), Priority: f.dice.Int(3, "priority") - 1,
+		Attempts: f.dice.Int(4, "attempts"), Retry: 15 * time.Second, Card: []acd.Attr{{Key: "task", Value: string(id)}},
+	})
 }
 
 // callerActs: a caller presses keys, or another system knows something.
 func (f *FarEnd) callerActs() error {
 	calls := f.M.Calls()
+	if f.dice.Int(3, "task or call") == 0 {
+		return f.taskActs()
+	}
 	if len(calls) == 0 {
 		return f.next()
 	}
 	c := calls[f.dice.Int(len(calls), "call")]
 	on := acd.OnCall{Call: c.ID, Epoch: c.Epoch}
-	if f.dice.Int(2, "act") == 0 {
+	switch f.dice.Int(4, "act") {
+	case 0:
+		return f.propose("callback", acd.CallbackRequested{OnCall: on})
+	case 1:
 		return f.propose("tag", acd.CallTagged{OnCall: on, Card: []acd.Attr{{Key: []string{"vip", "city"}[f.dice.Int(2, "key")], Value: []string{"", "x"}[f.dice.Int(2, "value")]}}})
 	}
 	return f.propose("digits", acd.DigitsCollected{OnCall: on, Leg: c.Caller, Digits: []string{"0", "#", "5"}[f.dice.Int(3, "key")]})
@@ -211,6 +265,10 @@ func (k *checker) waiting(m *acd.Machine) {
 			continue
 		}
 		lines[c.Queue] = append(lines[c.Queue], c)
+		if c.Number != "" && c.Caller == "" && !slices.ContainsFunc(k.s.Timers, func(t acd.Timer) bool { return t.ID == string(c.ID) && t.Sub == "" }) &&
+			!slices.ContainsFunc(c.Legs, func(l acd.Leg) bool { return l.Number != "" && l.State != acd.LegOver }) {
+			k.fault("call %s waits without its customer and nothing ends that", c.ID)
+		}
 		if c.Until != 0 && !slices.ContainsFunc(k.s.Timers, func(t acd.Timer) bool { return t.ID == string(c.ID) && t.At == c.Until }) {
 			k.fault("call %s may wait until %d and nothing ends that", c.ID, c.Until)
 		}

@@ -23,6 +23,7 @@ func world(dice Dice) acd.Config {
 	cfg := acd.Config{
 		Trunks:      []acd.Trunk{{ID: "sbc-a", Channels: 8}, {ID: "sbc-b", Channels: 8}},
 		MaxChannels: 12,
+		Outbound:    acd.Outbound{Trunks: []acd.TrunkID{"sbc-b", "sbc-a"}, From: "+100", RingTimeout: 12 * time.Second},
 		Skills:      simSkills,
 		Calendars: []acd.Calendar{{
 			ID: "odd", Zone: "UTC", Offsets: []acd.Offset{{}},

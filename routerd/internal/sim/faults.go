@@ -36,6 +36,8 @@ var (
 	killEdge    = fault{"edge", (*World).killEdge}
 	breakStream = fault{"stream", (*World).breakStream}
 	cutEdge     = fault{"edge-cut", (*World).cutEdge}
+	cutWorkers  = fault{"media-cut", (*World).cutWorkers}
+	reconfigure = fault{"config", (*World).reconfigure}
 )
 
 func pickProfile(w *World) profile {
@@ -51,8 +53,9 @@ func pickProfile(w *World) profile {
 		{"clock", []fault{jumpClock, killOne}, some, 8},
 		{"doubt", []fault{suspectOne, drainOne, pauseOne}, some, 6},
 		{"edge", []fault{killEdge, breakStream, cutEdge, killOne}, some, 6},
-		{"media", []fault{killWorker, killOne}, some, 6},
-		{"chaos", []fault{killOne, pauseOne, isolate, oneWay, flakyNet, slowDisk, fullDisk, jumpClock, suspectOne, drainOne, killWorker, killEdge, breakStream, cutEdge}, often, 40},
+		{"media", []fault{killWorker, killOne, cutWorkers}, some, 6},
+		{"config", []fault{reconfigure, killOne, pauseOne}, some, 8},
+		{"chaos", []fault{killOne, pauseOne, isolate, oneWay, flakyNet, slowDisk, fullDisk, jumpClock, suspectOne, drainOne, killWorker, killEdge, breakStream, cutEdge, cutWorkers, reconfigure}, often, 40},
 		{"chaos", []fault{killOne, pauseOne, isolate, flakyNet, jumpClock, suspectOne, breakStream}, often, 40},
 		{"chaos", []fault{killOne, pauseOne, powerLoss, oneWay, slowDisk}, often, 40},
 	}
@@ -260,6 +263,41 @@ func (w *World) cutEdge() {
 	})
 }
 
+// cutWorkers parts a router from the workers' network.
+func (w *World) cutWorkers() {
+	r := pick(w, w.routers)
+	w.note(r.name, "cut-from", "workers", "", 0)
+	for _, m := range w.workers {
+		w.net.part(r.name, m.name)
+		w.net.part(m.name, r.name)
+	}
+	w.mend(200*time.Millisecond, 4*time.Second, func() {
+		for _, m := range w.workers {
+			w.net.join(r.name, m.name)
+			w.net.join(m.name, r.name)
+		}
+	})
+}
+
+// reconfigure applies another tree: an agent less, or all of them again, and
+// other times of a queue.
+func (w *World) reconfigure() {
+	c := w.plan.config
+	if w.chance(600) {
+		gone := w.rng.IntN(len(c.Agents))
+		c.Agents = append(append([]acd.Agent(nil), c.Agents[:gone]...), c.Agents[gone+1:]...)
+		w.note("--", "deletes", string(w.plan.config.Agents[gone].ID), "", 0)
+	}
+	c.Queues = append([]acd.Queue(nil), c.Queues...)
+	q := pick(w, []int{0, len(c.Queues) - 1})
+	c.Queues[q].RingTimeout = w.between(3*time.Second, 7*time.Second).Truncate(100 * time.Millisecond)
+	c.Queues[q].MaxLength = pick(w, []int{0, 12})
+	w.ask(pick(w, w.edges), func(r *router, t *task) bool {
+		_, _, ok := r.propose(t, 5*time.Second, acd.ConfigApplied{Config: c})
+		return ok
+	})
+}
+
 // heal ends all faults.
 func (w *World) heal() {
 	w.healed = true
@@ -299,5 +337,3 @@ func (w *World) tendWorkers() {
 	}
 	w.after(500*time.Millisecond, w.tendWorkers)
 }
-
-var _ acd.NodeID

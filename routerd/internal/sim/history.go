@@ -54,6 +54,7 @@ type offerStory struct {
 	made  acd.Time
 	madeT time.Duration
 	held  bool // the agent is reserved while a customer is called
+	ring  time.Duration
 }
 
 // legStory is one leg.
@@ -318,7 +319,15 @@ func (h *history) offered(c *callStory, f *acd.Fact) {
 			}
 		}
 	}
-	c.offers = append(c.offers, &offerStory{agent: f.Agent, made: f.At, madeT: h.made, held: f.Kind == acd.FactOfferReserved})
+	c.offers = append(c.offers, &offerStory{agent: f.Agent, made: f.At, madeT: h.made, held: f.Kind == acd.FactOfferReserved, ring: h.ringOf(f.Queue)})
+}
+
+// ringOf is how long a queue lets phones ring; 0 outside queues.
+func (h *history) ringOf(id acd.QueueID) time.Duration {
+	if q := h.machineQueue(id); q != nil {
+		return q.RingTimeout
+	}
+	return 0
 }
 
 // passedOver tells whether a call that came before another could have had its
@@ -367,11 +376,7 @@ func (h *history) settle(c *callStory, f *acd.Fact) {
 // but for what the leaders' clocks may differ.
 func (h *history) rangLongEnough(c *callStory, f *acd.Fact) {
 	o := h.settling(c, f)
-	q := h.machineQueue(f.Queue)
-	if q == nil {
-		return // of a chain
-	}
-	want := q.RingTimeout
+	want := o.ring
 	if f.At.Sub(o.made) < want || h.made-o.madeT < want-1200*time.Millisecond {
 		h.w.fail(PromiseTimer, "call %s rang %s for %v (%v of machine time) of %v", c.id, f.Agent, h.made-o.madeT, f.At.Sub(o.made), want)
 	}

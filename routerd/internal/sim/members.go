@@ -132,10 +132,21 @@ func (r *router) reconcileWorkers(t *task) {
 		}
 		r.propose(t, 5*time.Second, acd.WorkerStarted{Worker: m.id, Incarnation: m.incarnation, Control: m.name, Replication: m.name, Addresses: m.addresses})
 	}
+	var lost []acd.Worker
+	alive := 0
 	for _, m := range r.w.workers {
-		if w, ok := known[m.id]; ok && w.Alive && r.absent(m.name) {
-			r.workerDied(m.id, w.Incarnation)
+		if w, ok := known[m.id]; ok && w.Alive {
+			alive++
+			if r.absent(m.name) {
+				lost = append(lost, w)
+			}
 		}
+	}
+	if alive > 1 && len(lost)*2 > alive {
+		return
+	}
+	for _, w := range lost {
+		r.workerDied(w.ID, w.Incarnation)
 	}
 }
 

@@ -26,10 +26,11 @@ type actor struct {
 	late  []*sip.Leg            // given up for another contact, but might still be answered
 	// cancelled legs are not tried at another contact; unusable ones answered
 	// with media that can't be used and are hung up.
-	cancelled, unusable map[acd.LegID]bool
-	invited             time.Time // when the INVITE came to this process, else zero
-	released            bool
-	stale               bool
+	cancelled map[acd.LegID]bool
+	unusable  map[acd.LegID]fact // how such a leg failed, told when its BYE is through
+	invited   time.Time          // when the INVITE came to this process, else zero
+	released  bool
+	stale     bool
 }
 
 // arrival is a message from a far end.
@@ -99,7 +100,7 @@ func (a *actor) run() {
 func (a *actor) takeUp() {
 	a.epoch, a.stale = 0, false
 	a.legs, a.rings, a.late = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}, nil
-	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]bool{}
+	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]fact{}
 	var records []acd.LegRecord
 	a.n.view(func(m *acd.Machine) {
 		c, ok := m.Call(a.call)

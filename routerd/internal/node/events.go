@@ -28,7 +28,11 @@ func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
 		case sip.Ended:
 			delete(a.rings, id)
 			a.forgetMedia(id)
-			out = append(out, ended(id, e.Cause))
+			if f := a.unusable[id]; f != nil {
+				out = append(out, f)
+			} else {
+				out = append(out, ended(id, e.Cause))
+			}
 		case sip.Digits:
 			if f, ok := a.digits(id, e.Digits); ok {
 				out = append(out, f)
@@ -39,15 +43,17 @@ func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
 }
 
 // answered applies the far end's SDP before the answer is committed and
-// acknowledged, so that media flows from the first packet on.
+// acknowledged, so that media flows from the first packet on. A leg whose answer
+// can't be used is acknowledged and hung up; only then is it told to have failed,
+// since until its BYE arrived an agent's phone is in a call.
 func (a *actor) answered(id acd.LegID, e sip.Answered) fact {
 	delete(a.rings, id)
 	address := a.mediaAddress(id)
 	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAnswer, Leg: string(id), SDP: string(e.SDP)})
 	if err != nil {
 		a.n.log.Warn("a called party's answer can't be used", "call_id", a.call, "leg", id, "err", err)
-		a.unusable[id] = true
-		return failed(id, sipCode(err), err.Error())
+		a.unusable[id] = failed(id, sipCode(err), err.Error())
+		return updated
 	}
 	media := acd.Media{Address: address, Codec: rep.Codec, Suite: rep.Suite}
 	return func(h acd.OnCall) acd.Body { return acd.LegAnswered{OnCall: h, Leg: id, Media: media} }
@@ -62,7 +68,7 @@ func (a *actor) follow(id acd.LegID, e sip.Event) {
 	leg := a.legs[id]
 	switch e := e.(type) {
 	case sip.Answered:
-		if a.unusable[id] { // acknowledged, and ended
+		if a.unusable[id] != nil { // acknowledged, and ended
 			a.act(id, leg.Bye(a.n.machineTime()))
 		}
 	case sip.Reoffer:

@@ -139,6 +139,10 @@ func (a *actor) cancel(o acd.CancelRing) {
 		return
 	}
 	a.cancelled[o.Leg] = true
+	if leg.State() == sip.Confirmed { // answered with what could not be used
+		a.act(o.Leg, leg.Bye(a.n.machineTime()))
+		return
+	}
 	a.act(o.Leg, leg.Cancel(a.n.machineTime()))
 }
 

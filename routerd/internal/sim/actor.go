@@ -17,13 +17,14 @@ type actor struct {
 	box  []any
 	wake func() // set while it waits for mail
 
-	epoch               uint64
-	legs                map[acd.LegID]*sip.Leg
-	done                map[acd.EffectID]bool
-	rings               map[acd.LegID]ring
-	late                []*sip.Leg
-	cancelled, unusable map[acd.LegID]bool
-	released, stale     bool
+	epoch           uint64
+	legs            map[acd.LegID]*sip.Leg
+	done            map[acd.EffectID]bool
+	rings           map[acd.LegID]ring
+	late            []*sip.Leg
+	cancelled       map[acd.LegID]bool
+	unusable        map[acd.LegID]fact
+	released, stale bool
 }
 
 type arrival struct {
@@ -97,7 +98,7 @@ func (a *actor) run(t *task) {
 func (a *actor) takeUp() {
 	a.epoch, a.stale = 0, false
 	a.legs, a.rings, a.late = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}, nil
-	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]bool{}
+	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]fact{}
 	c, ok := a.n.machine.Call(a.call)
 	if !ok || c.Owner != a.n.owner() {
 		return

@@ -35,12 +35,13 @@ func newCaller(w *World, n int, number, trunk string) *caller {
 func (c *caller) dial(patience time.Duration) {
 	w := c.far.w
 	w.note(c.far.name, "dials", c.number, c.trunk, 0)
-	c.d = c.far.call(fmt.Sprintf("call-%d@sbc", c.n), c.number, []sip.Header{
+	c.d = c.far.call(fmt.Sprintf("call-%d@sbc", c.n), customerNumber(c.n), c.number, []sip.Header{
 		{Name: "X-Trunkline-Trunk", Value: c.trunk}, {Name: "X-Trunkline-Edge", Value: c.far.edges[0].name},
 	})
 	c.far.after(patience, c.hangUp)
-	if w.chance(250) {
-		c.far.after(w.between(3*time.Second, 15*time.Second), func() { c.press("0", 1, 0) })
+	if w.chance(300) {
+		key := pick(w, []string{"0", "1"})
+		c.far.after(w.between(3*time.Second, 15*time.Second), func() { c.press(key, 1, 0) })
 	}
 }
 

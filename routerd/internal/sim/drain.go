@@ -70,6 +70,16 @@ func (j *judge) drained() {
 			w.fail(PromiseDrain, "phone %s is still in a dialog (%s) of call %s leg %s since %v", d.far.name, d.leg.State(), d.ring.call, d.ring.leg, d.ring.since)
 		}
 	}
+	for i := range w.plan.calls + 10 {
+		k := w.customers[customerNumber(i)]
+		for _, id := range k.far.order {
+			d := k.far.dialogs[id]
+			if d == nil || d.over || d.leg.State() == sip.Accepted || j.gone[d.id] || j.stuck[d.id] || abandoned[d.ring.call] {
+				continue
+			}
+			w.fail(PromiseDrain, "customer %s is still in a dialog (%s) of call %s leg %s since %v", k.number, d.leg.State(), d.ring.call, d.ring.leg, d.ring.since)
+		}
+	}
 	for _, id := range j.history.order {
 		if c, open := w.routers[0].machine.Call(id); !j.history.calls[id].ended && !(open && j.deserted(c)) {
 			w.fail(PromiseTerminal, "call %s never ended", id)
@@ -88,7 +98,7 @@ func (j *judge) deserted(c acd.Call) bool {
 		}
 		id := leg.CallID()
 		switch {
-		case l.Role == acd.RoleCaller && j.gone[id]:
+		case l.ID == c.Caller && j.gone[id]:
 			return true
 		case l.State == acd.LegCancelling && j.stuck[id], l.Role == acd.RoleAgent && j.gone[id]:
 		default:

@@ -101,7 +101,15 @@ func (e *edge) fromRouter(r *router, data []byte) {
 
 // toFar brings a router's request to the far end its Request-URI names.
 func (e *edge) toFar(req *sip.Request, data []byte) {
-	far := e.w.farAt(req.RequestURI().Host)
+	uri := req.RequestURI()
+	far := e.w.farAt(uri.Host)
+	if uri.Host == clusterHost { // a number, over the trunk that a header names
+		if k := e.w.customers[uri.User]; k != nil {
+			far = k.far
+		} else {
+			e.answerRouter(req, 404)
+		}
+	}
 	if far == nil {
 		return
 	}

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -61,9 +60,9 @@ func (f *farEnd) local(tag string) sip.Local {
 }
 
 // call opens a dialog.
-func (f *farEnd) call(id, number string, headers []sip.Header) *dialog {
+func (f *farEnd) call(id, from, number string, headers []sip.Header) *dialog {
 	leg, out := sip.NewClientLeg(f.time(), f.local(sip.NewTag(id)), sip.ClientParams{
-		CallID: id, Branch: sip.NewBranch(id), URI: "sip:" + number + "@" + f.edges[0].addr, From: "<sip:" + f.name + "@" + f.addr + ">",
+		CallID: id, Branch: sip.NewBranch(id), URI: "sip:" + number + "@" + f.edges[0].addr, From: "<sip:" + from + "@" + f.addr + ">",
 		To: "<sip:" + number + "@sbc>", SDP: []byte(sdpOf("10.2.2.2")), Headers: headers,
 	})
 	d := f.adopt(id, leg)
@@ -199,5 +198,3 @@ func sipCallID(data []byte) string {
 	id, _, _ := strings.Cut(after, "\r\n")
 	return id
 }
-
-var _ = fmt.Sprint

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,10 +26,12 @@ type history struct {
 	started bool
 	rebase  uint64 // the term whose first stamp sets offset anew, see pace
 	rebased int
-	refused int
-	moved   int
-	offers  int
-	causes  map[string]int
+	// rebasedAt is when that was last.
+	rebasedAt time.Duration
+	refused   int
+	moved     int
+	offers    int
+	causes    map[string]int
 }
 
 // callStory is one call.
@@ -93,6 +96,11 @@ func (h *history) take(r *router, e *entry, cmd acd.Command, res acd.Result, eff
 	h.pace(e, now)
 	h.machine = r.machine
 	h.oldOwner(cmd, res)
+	for i := range facts {
+		if facts[i].Kind == factTaskDue {
+			h.due(&facts[i])
+		}
+	}
 	for i := range effects {
 		switch o := effects[i].Order.(type) {
 		case acd.RingAgent:
@@ -153,6 +161,22 @@ func (h *history) oldOwner(cmd acd.Command, res acd.Result) {
 	}
 }
 
+// Kinds of facts that a machine without callbacks does not know.
+const (
+	factTaskDue  = "task.due"
+	factPromised = "callback.promised"
+)
+
+// due: a task becomes a call without a customer.
+func (h *history) due(f *acd.Fact) {
+	owner, epoch, ok := h.machine.OwnerOf(f.Call)
+	if !ok { // over within the same entry
+		owner, epoch = acd.Owner{Node: f.Node}, h.index
+	}
+	h.calls[f.Call] = &callStory{id: f.Call, owner: owner, epoch: epoch, granted: h.w.now}
+	h.order = append(h.order, f.Call)
+}
+
 // begun: a leg is called.
 func (h *history) begun(call acd.CallID, id acd.LegID) {
 	c := h.calls[call]
@@ -176,7 +200,7 @@ func (h *history) pace(e *entry, now acd.Time) {
 		return
 	}
 	if h.rebase != 0 && e.term >= h.rebase {
-		h.rebase, h.offset = 0, offset
+		h.rebase, h.offset, h.rebasedAt = 0, offset, h.made
 		h.rebased++
 	}
 	if off := offset - h.offset; off > 1500*time.Millisecond || off < -1500*time.Millisecond {
@@ -231,6 +255,8 @@ func (h *history) fact(f *acd.Fact) {
 		h.legEnded(c, f)
 	case acd.FactCallEnded:
 		h.callEnded(c, f)
+	case factPromised:
+		c.maxWait = 0 // it lasts until the callback expires
 	case acd.FactCallMoved:
 		h.moved++
 		inc, _ := strconv.ParseUint(after(f.Attr("to"), "/"), 10, 64)
@@ -344,6 +370,9 @@ func (h *history) passedOver(first, second *callStory) bool {
 		return false
 	}
 	a, _ := h.machine.Call(first.id)
+	if a.Caller == "" && slices.ContainsFunc(a.Legs, func(l acd.Leg) bool { return l.Role == acd.RoleCaller && l.State != acd.LegOver }) {
+		return false // the caller still hears that a callback is promised
+	}
 	b, ok := h.machine.Call(second.id)
 	return ok && a.Priority >= b.Priority && len(a.Needs) == 0 && a.Sticky == "" && a.Ring >= b.Ring
 }
@@ -377,6 +406,9 @@ func (h *history) settle(c *callStory, f *acd.Fact) {
 func (h *history) rangLongEnough(c *callStory, f *acd.Fact) {
 	o := h.settling(c, f)
 	want := o.ring
+	if h.rebasedAt > o.madeT {
+		return // see pace
+	}
 	if f.At.Sub(o.made) < want || h.made-o.madeT < want-1200*time.Millisecond {
 		h.w.fail(PromiseTimer, "call %s rang %s for %v (%v of machine time) of %v", c.id, f.Agent, h.made-o.madeT, f.At.Sub(o.made), want)
 	}

@@ -209,12 +209,8 @@ func firstLines(data []byte) string {
 
 // closing notes that a dialog's end is on its way to its phone.
 func (j *judge) closing(sipID string) {
-	for _, a := range j.w.agents {
-		for _, p := range a.phones {
-			if d := p.far.dialogs[sipID]; d != nil {
-				d.ring.closing = true
-			}
-		}
+	if d := j.w.called[sipID]; d != nil {
+		d.ring.closing = true
 	}
 }
 

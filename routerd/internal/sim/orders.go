@@ -12,6 +12,7 @@ func (a *actor) order(e acd.Effect) {
 	}
 	a.epoch = e.Epoch
 	a.done[e.ID] = true
+	a.released = false // a callback lets its media go and comes back for more
 	switch o := e.Order.(type) {
 	case acd.Resume:
 	case acd.AnswerCall:
@@ -123,6 +124,10 @@ func (a *actor) cancel(o acd.CancelRing) {
 		return
 	}
 	a.cancelled[o.Leg] = true
+	if leg.State() == sip.Confirmed {
+		a.act(o.Leg, leg.Bye(a.n.machineTime()))
+		return
+	}
 	a.act(o.Leg, leg.Cancel(a.n.machineTime()))
 }
 

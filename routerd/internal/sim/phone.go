@@ -30,7 +30,6 @@ type phone struct {
 
 // ringing is what a phone knows of an INVITE.
 type ringing struct {
-	phone   *phone
 	call    acd.CallID
 	leg     acd.LegID
 	since   time.Duration
@@ -67,7 +66,8 @@ func (a *seatedAgent) live() []*dialog {
 func (p *phone) rings(d *dialog, req *sip.Request) {
 	w := p.far.w
 	call, leg, _ := legOf(req.CallID())
-	d.ring = &ringing{phone: p, call: call, leg: leg, since: w.now}
+	d.ring = &ringing{call: call, leg: leg, since: w.now}
+	w.called[d.id] = d
 	w.judge.rang(p, d)
 	p.far.after(w.between(20*time.Millisecond, 120*time.Millisecond), func() {
 		if !d.over {

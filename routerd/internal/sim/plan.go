@@ -12,7 +12,7 @@ type plan struct {
 	nodes, workers int
 	config         acd.Config
 	ringTimeout    time.Duration // of the first queue
-	calls          int
+	calls, tasks   int
 	profile        profile
 }
 
@@ -25,6 +25,9 @@ const (
 	healAt      = 48 * time.Second
 	closeAt     = healAt + 5*time.Second // callers hang up, agents stop answering
 	drainedBy   = closeAt + 5*time.Second
+	// callbackExpires is after what time a callback is given up: so much later
+	// must those be over that were promised last.
+	callbackExpires = 12 * time.Second
 )
 
 func newPlan(w *World) plan {
@@ -36,6 +39,10 @@ func newPlan(w *World) plan {
 	c := &p.config
 	for i := range 1 + w.rng.IntN(2) {
 		c.Trunks = append(c.Trunks, acd.Trunk{ID: acd.TrunkID(fmt.Sprintf("sbc%d", i+1)), Channels: []int{0, 20, 40}[w.rng.IntN(3)]})
+	}
+	if w.chance(400) {
+		c.Outbound = acd.Outbound{Trunks: []acd.TrunkID{c.Trunks[0].ID}, From: "+100", RingTimeout: 5 * time.Second}
+		p.tasks = w.rng.IntN(7)
 	}
 	for i := range 1 + w.rng.IntN(3) {
 		q := acd.Queue{
@@ -52,7 +59,7 @@ func newPlan(w *World) plan {
 		if i > 0 && w.chance(300) {
 			q.RingTimeout = 5 * time.Second
 		}
-		w.season(&q, i)
+		w.season(c, &q, i)
 		c.Queues = append(c.Queues, q)
 		greeting := ""
 		if w.chance(600) {
@@ -77,7 +84,7 @@ func newPlan(w *World) plan {
 
 // season gives a queue some of what a queue may have. The first queue is where
 // calls of the others overflow to.
-func (w *World) season(q *acd.Queue, i int) {
+func (w *World) season(c *acd.Config, q *acd.Queue, i int) {
 	if w.chance(250) {
 		q.Strategy, q.RingMost = acd.RingAll, 2+w.rng.IntN(2)
 	}
@@ -92,6 +99,15 @@ func (w *World) season(q *acd.Queue, i int) {
 	}
 	if w.chance(150) {
 		q.Empty = "logged-out"
+	}
+	if len(c.Outbound.Trunks) > 0 && w.chance(700) {
+		q.Callback = acd.Callback{Key: "1", Attempts: 1 + w.rng.IntN(2), Retry: 2 * time.Second, Expire: callbackExpires}
+		if w.chance(600) {
+			q.Callback.Promise = "promise-700ms"
+		}
+		if q.Announce.Every > 0 {
+			q.Callback.Offer = "callback-600ms"
+		}
 	}
 	if i == 0 {
 		return

@@ -143,7 +143,11 @@ func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
 			out = append(out, failed(id, e.Code, e.Reason))
 		case sip.Ended:
 			delete(a.rings, id)
-			out = append(out, ended(id, e.Cause))
+			if f := a.unusable[id]; f != nil {
+				out = append(out, f)
+			} else {
+				out = append(out, ended(id, e.Cause))
+			}
 		case sip.Digits:
 			if !a.deaf() {
 				out = append(out, func(h acd.OnCall) acd.Body { return acd.DigitsCollected{OnCall: h, Leg: id, Digits: e.Digits} })
@@ -161,8 +165,8 @@ func (a *actor) answered(id acd.LegID, e sip.Answered) fact {
 		code = 488
 	}
 	if code != 0 {
-		a.unusable[id] = true
-		return failed(id, code, "media")
+		a.unusable[id] = failed(id, code, "media")
+		return updated
 	}
 	media := acd.Media{Address: address, Codec: "PCMA", Suite: "AES_CM_128_HMAC_SHA1_80"}
 	return func(h acd.OnCall) acd.Body { return acd.LegAnswered{OnCall: h, Leg: id, Media: media} }
@@ -182,7 +186,7 @@ func (a *actor) follow(id acd.LegID, e sip.Event) {
 	leg := a.legs[id]
 	switch e.(type) {
 	case sip.Answered:
-		if a.unusable[id] {
+		if a.unusable[id] != nil {
 			a.act(id, leg.Bye(a.n.machineTime()))
 		}
 	case sip.Reoffer:

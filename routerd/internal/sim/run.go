@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"trunkline/routerd/acd"
+	"trunkline/routerd/internal/sip"
 )
 
 // Outcome is what one seed came to.
@@ -30,7 +31,7 @@ type Outcome struct {
 
 // Run runs one seed. Every line of its trace goes to out, if that is not nil.
 func Run(seed uint64, out io.Writer) (o Outcome) {
-	w := &World{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x7472756e6b)), fars: map[string]*farEnd{}}
+	w := &World{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x7472756e6b)), fars: map[string]*farEnd{}, customers: map[string]*customer{}, called: map[string]*dialog{}}
 	w.trace.out = out
 	w.net = newNetwork(w)
 	w.judge = newJudge(w)
@@ -48,7 +49,11 @@ func Run(seed uint64, out io.Writer) (o Outcome) {
 		w.end()
 	}()
 	w.build()
-	for w.step(drainedBy) {
+	until := drainedBy
+	if len(w.plan.config.Outbound.Trunks) > 0 {
+		until += callbackExpires
+	}
+	for w.step(until) {
 	}
 	w.judge.drained()
 	return o
@@ -112,6 +117,10 @@ func (w *World) build() {
 		patience := w.between(2*time.Second, 40*time.Second)
 		w.events.push(event{at: at, do: func() { c.dial(patience) }})
 	}
+	for i := range w.plan.calls + 10 {
+		newCustomer(w, i)
+	}
+	w.orderTasks()
 	w.breakThings()
 	w.events.push(event{at: healAt, do: w.heal})
 	w.events.push(event{at: closeAt, do: w.close})
@@ -144,6 +153,14 @@ func (w *World) close() {
 	for _, c := range w.callers {
 		if c.live() {
 			c.hangUp()
+		}
+	}
+	for i := range w.plan.calls + 10 {
+		k := w.customers[customerNumber(i)]
+		for _, id := range append([]string(nil), k.far.order...) {
+			if d := k.far.dialogs[id]; d != nil && d.leg.State() != sip.Pending {
+				k.hangUp(d)
+			}
 		}
 	}
 }

@@ -17,14 +17,16 @@ type World struct {
 	judge  *judge
 	net    *network
 
-	routers []*router
-	edges   []*edge
-	callers []*caller
-	agents  []*seatedAgent
-	workers []*worker
-	fars    map[string]*farEnd
-	healed  bool
-	over    bool
+	routers   []*router
+	edges     []*edge
+	callers   []*caller
+	agents    []*seatedAgent
+	workers   []*worker
+	fars      map[string]*farEnd
+	customers map[string]*customer
+	called    map[string]*dialog // dialogs the routers began, by Call-ID
+	healed    bool
+	over      bool
 }
 
 // Failure is a broken promise.

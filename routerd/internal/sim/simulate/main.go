@@ -70,6 +70,7 @@ func one(seed uint64, w io.Writer) error {
 
 // tally is what all seeds came to.
 type tally struct {
+	w        io.Writer
 	mu       sync.Mutex
 	ran      int
 	calls    int
@@ -97,6 +98,8 @@ func (t *tally) add(o sim.Outcome) {
 	}
 	if o.Failure != nil {
 		t.failures = append(t.failures, o.Failure)
+		first, _, _ := strings.Cut(o.Failure.Error(), "\n")
+		fmt.Fprintf(t.w, "sim: broken (%s): %s\n", o.Profile, first)
 	}
 }
 
@@ -109,7 +112,7 @@ func (t *tally) broken() int {
 // many runs seeds on all jobs and reports.
 func many(o options, w io.Writer) error {
 	fmt.Fprintf(w, "sim: seeds %d to %d\n", o.from, o.from+o.seeds-1)
-	t := &tally{profiles: map[string]int{}, causes: map[string]int{}}
+	t := &tally{w: w, profiles: map[string]int{}, causes: map[string]int{}}
 	began := time.Now()
 	seeds := make(chan uint64)
 	var running sync.WaitGroup

@@ -48,6 +48,7 @@ type callStory struct {
 	offers  []*offerStory // live ones
 	bridged bool
 	ended   bool
+	alone   bool // goes on without its customer: a task, or a promised callback
 	legs    []*legStory
 }
 
@@ -173,7 +174,7 @@ func (h *history) due(f *acd.Fact) {
 	if !ok { // over within the same entry
 		owner, epoch = acd.Owner{Node: f.Node}, h.index
 	}
-	h.calls[f.Call] = &callStory{id: f.Call, owner: owner, epoch: epoch, granted: h.w.now}
+	h.calls[f.Call] = &callStory{id: f.Call, owner: owner, epoch: epoch, granted: h.w.now, alone: true}
 	h.order = append(h.order, f.Call)
 }
 
@@ -256,7 +257,7 @@ func (h *history) fact(f *acd.Fact) {
 	case acd.FactCallEnded:
 		h.callEnded(c, f)
 	case factPromised:
-		c.maxWait = 0 // it lasts until the callback expires
+		c.alone, c.maxWait = true, 0 // it lasts until the callback expires
 	case acd.FactCallMoved:
 		h.moved++
 		inc, _ := strconv.ParseUint(after(f.Attr("to"), "/"), 10, 64)
@@ -315,10 +316,13 @@ func (h *history) queued(c *callStory, f *acd.Fact) {
 	if c.ticket != 0 && ticket != c.ticket {
 		h.w.fail(PromiseTerminal, "call %s had ticket %d and gets %d", c.id, c.ticket, ticket)
 	}
-	if c.waits && c.queue == f.Queue {
+	if c.waits && c.queue == f.Queue && !c.alone { // that comes back from its retries
 		h.w.fail(PromiseTimer, "call %s enters the line of %s once more", c.id, f.Queue)
 	}
 	c.ticket, c.queue, c.since, c.maxWait = ticket, f.Queue, f.At, h.queueOf(f.Queue).MaxWait
+	if c.alone {
+		c.maxWait = 0
+	}
 	if !c.waits {
 		c.waits = true
 		h.waiting = append(h.waiting, c)

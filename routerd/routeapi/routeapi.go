@@ -12,7 +12,7 @@ const (
 	PathQueues      = "/v1/queues"       // []Queue
 	PathAgents      = "/v1/agents"       // []Agent
 	PathCluster     = "/v1/cluster"      // Cluster
-	PathFacts       = "/v1/facts"        // []Fact, ?call=ID and/or ?after=INDEX&limit=N
+	PathFacts       = "/v1/facts"        // []Fact, ?call=ID and/or ?after=INDEX&limit=N; numbers masked unless ?full=true
 	PathRouting     = "/v1/routing"      // the routing.yaml in force and, in HeaderVersion, its version; PUT: see config.go
 	PathAgentStatus = "/v1/agent-status" // POST AgentStatus
 	PathPeerSIP     = "/v1/peer/sip"     // POST, routers only: a SIP message for a call the receiver owns

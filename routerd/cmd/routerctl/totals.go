@@ -95,15 +95,15 @@ func queueTotals(w io.Writer, v routeapi.Totals, loc *time.Location) {
 	fmt.Fprintf(w, "FROM %s\tQUEUE\tREFUSED\tEARLY\tOFFERED\tANSWERED\tABANDONED\tDROPPED\tSL %s %gs\tASA\tMAX WAIT\tTALK\tWRAP-UP\tAHT\n", v.Zone, v.Formula, v.Threshold)
 	for _, q := range v.Queues {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", start(v, q.Start, loc), dash(q.Queue), q.Refused, q.Early, q.Offered, q.Answered,
-			q.Abandoned, q.Dropped, percent(q.Good, q.Of), clock(q.ASA), clock(q.LongestWait), clock(q.Talk), clock(q.WrapUp), clock(q.AHT))
+			q.Abandoned, q.Dropped, percent(q.Good, q.Of), clocked(q.ASA), clocked(q.LongestWait), clocked(q.Talk), clocked(q.WrapUp), clocked(q.AHT))
 	}
 }
 
 func agentTotals(w io.Writer, v routeapi.Totals, loc *time.Location) {
 	fmt.Fprintf(w, "FROM %s\tAGENT\tHANDLED\tTALK\tAVAILABLE\tRINGING\tIN CALL\tWRAP-UP\tBREAK\tTRAINING\tOCCUPANCY\n", v.Zone)
 	for _, a := range v.Agents {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.0f%%\n", start(v, a.Start, loc), a.Agent, a.Handled, clock(a.Talk), clock(a.Available),
-			clock(a.Ringing), clock(a.InCall), clock(a.WrapUp), clock(a.OnBreak), clock(a.Training), a.Occupancy*100)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.0f%%\n", start(v, a.Start, loc), a.Agent, a.Handled, clocked(a.Talk), clocked(a.Available),
+			clocked(a.Ringing), clocked(a.InCall), clocked(a.WrapUp), clocked(a.OnBreak), clocked(a.Training), a.Occupancy*100)
 	}
 }
 
@@ -125,8 +125,8 @@ func percent(good, of uint64) string {
 	return fmt.Sprintf("%.1f%%", 100*float64(good)/float64(of))
 }
 
-// clock shows seconds as h:mm:ss.
-func clock(seconds float64) string {
+// clocked shows seconds as h:mm:ss.
+func clocked(seconds float64) string {
 	s := int64(seconds + 0.5)
 	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
 }

@@ -31,7 +31,21 @@ type Postgres struct {
 	DSN          string `yaml:"dsn"`           // keywords as in libpq, or a URL; without a password
 	PasswordFile string `yaml:"password_file"` // may be left out where the server asks for none
 	URLFile      string `yaml:"url_file"`      // holds a URL with the password
+	// Cursor is what the place that the database has reached is called in the
+	// replicated state; "postgres" if not given. Under another name everything
+	// that the routers still have is delivered anew.
+	Cursor string `yaml:"cursor"`
 }
+
+// CursorName is Cursor or its default.
+func (p Postgres) CursorName() string {
+	if p.Cursor == "" {
+		return "postgres"
+	}
+	return p.Cursor
+}
+
+var cursorName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
 const (
 	defaultKeep = 365 * 24 * time.Hour
@@ -81,6 +95,9 @@ func (f Facts) validate(t *tree) {
 		if file.name != "" && !filepath.IsAbs(file.name) {
 			t.at("facts.postgres."+file.path, "%q is not an absolute path", file.name)
 		}
+	}
+	if !cursorName.MatchString(p.CursorName()) {
+		t.at("facts.postgres.cursor", "%q: want at most 64 lower-case letters, digits, - and _", p.Cursor)
 	}
 	switch {
 	case (p.DSN == "") == (p.URLFile == ""):

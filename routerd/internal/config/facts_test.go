@@ -61,6 +61,7 @@ func TestFaultsOfFacts(t *testing.T) {
 	f("facts: {postgres: {dsn: 'host=192.0.2.1 user=x sslmode=disable'}}\n", "set sslmode=verify-full")
 	f("facts: {postgres: {dsn: 'host=192.0.2.1 user=x sslmode=verify-full'}}\n", "")
 	f("facts: {postgres: {dsn: 'host=/run/postgresql user=x dbname=facts', password_file: /etc/trunkline/pg}}\n", "")
+	f("facts: {postgres: {url_file: /x, cursor: 'New One'}}\n", "facts.postgres.cursor")
 	f("facts: {postgres: {dns: x}}\n", "dns")
 }
 

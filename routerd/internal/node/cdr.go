@@ -195,3 +195,21 @@ func legRecordView(l *facts.LegRecord) routeapi.LegRecord {
 		Started: wall(l.Started), Answered: wall(l.Answered), Ended: wall(l.Ended), Codec: l.Codec, Suite: l.Suite, Media: l.Media,
 	}
 }
+
+// maskFacts hides customers' numbers in facts.
+func maskFacts(list []routeapi.Fact) {
+	for _, f := range list {
+		for _, key := range []string{"from", "number"} {
+			// Of other kinds, from is who gave a call away.
+			if v := f.Attrs[key]; v != "" && (f.Kind == acd.FactCallArrived || f.Kind == acd.FactCallRefused || f.Kind == acd.FactCallEnded || isNumber(v)) {
+				f.Attrs[key] = mask(v)
+			}
+		}
+	}
+}
+
+// isNumber tells a telephone number from other texts.
+func isNumber(s string) bool {
+	digits := strings.TrimPrefix(s, "+")
+	return len(digits) >= 5 && strings.Trim(digits, "0123456789") == ""
+}

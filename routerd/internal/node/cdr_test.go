@@ -114,3 +114,34 @@ func TestWrongCDRQueriesAreSaid(t *testing.T) {
 	f("quene=sales", "quene: no such parameter")
 	f("from=x&to=y", `to \"y\"`)
 }
+
+func TestFactsHideNumbers(t *testing.T) {
+	var log strings.Builder
+	attrs := func(from string) []acd.Attr { return []acd.Attr{{Key: "from", Value: from}} }
+	n := historian(t, slog.New(slog.NewTextHandler(&log, nil)),
+		acd.Fact{Index: 1, Kind: acd.FactCallArrived, Call: "c", Attrs: attrs("anna.kern")},
+		acd.Fact{Index: 2, Kind: acd.FactCallMoved, Call: "c", Attrs: attrs("r1/12")},
+		acd.Fact{Index: 3, Kind: "task.created", Attrs: []acd.Attr{{Key: "number", Value: "+74951234567"}}})
+	f := func(query, want string) {
+		t.Helper()
+		var list []routeapi.Fact
+		if code, body := asOperator(t, n, routeapi.PathFacts+query, &list); code != 200 {
+			t.Fatal(code, body)
+		}
+		got := ""
+		for _, x := range list {
+			got += " " + x.Attrs["from"] + x.Attrs["number"]
+		}
+		if got != want {
+			t.Errorf("%s shows%s, want%s", query, got, want)
+		}
+	}
+	f("", " *****kern r1/12 ********4567")
+	if log.Len() > 0 {
+		t.Errorf("logged %s", &log)
+	}
+	f("?full=true", " anna.kern r1/12 +74951234567")
+	if !strings.Contains(log.String(), "operator=ann") {
+		t.Error("nobody is told who read numbers in full")
+	}
+}

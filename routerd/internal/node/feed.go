@@ -15,9 +15,6 @@ import (
 	"trunkline/routerd/internal/facts/postgres"
 )
 
-// sinkName is what the replicated cursor of the database is called.
-const sinkName = "postgres"
-
 const (
 	feedEvery   = time.Second // with little traffic, one log entry for the cursor
 	feedBackoff = 30 * time.Second
@@ -52,6 +49,7 @@ func (n *Node) feed(ctx context.Context) {
 	if !n.conf.Facts.Postgres.Given() {
 		return
 	}
+	name := n.conf.Facts.Postgres.CursorName()
 	sink := postgres.New(n.conf.Facts.Postgres.Connect)
 	f := &feeder{
 		facts: n.facts, log: n.log, deliver: sink.Deliver, close: sink.Close, complaint: complaint{every: time.Minute},
@@ -60,13 +58,13 @@ func (n *Node) feed(ctx context.Context) {
 			return self && n.incarnation.Load() != 0
 		},
 		cursor: func() (index uint64, now acd.Time) {
-			n.view(func(m *acd.Machine) { index, now = m.SinkConfirmed(sinkName), m.Now() })
+			n.view(func(m *acd.Machine) { index, now = m.SinkConfirmed(name), m.Now() })
 			return index, now
 		},
 		confirm: func(ctx context.Context, index uint64) error {
 			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 			defer cancel()
-			_, at, err := n.proposer.propose(ctx, acd.SinkConfirmed{Sink: sinkName, Index: index})
+			_, at, err := n.proposer.propose(ctx, acd.SinkConfirmed{Sink: name, Index: index})
 			if err == nil && !n.waitApplied(ctx.Done(), at) {
 				err = ctx.Err()
 			}

@@ -26,7 +26,7 @@ func (c *counter) bounded() error {
 // OfRecords counts from the records of a file.
 func OfRecords(ctx context.Context, s *facts.Store, set Settings) (Table, error) {
 	r := FromRecords(set)
-	err := s.EachCall(ctx, facts.Filter{From: set.From, To: set.To}, func(c *facts.CallRecord) error { r.Call(c); return r.c.bounded() })
+	err := s.EachCall(ctx, set.From, set.To, func(c *facts.CallRecord) error { r.Call(c); return r.c.bounded() })
 	if err != nil {
 		return Table{}, err
 	}

@@ -123,7 +123,6 @@ func (s *Store) Floor() uint64 { return s.floor.Load() }
 // begins above the file's end and ErrDiverged if the sums differ, and stores
 // nothing then.
 func (s *Store) Append(ctx context.Context, b Batch) error {
-	defer took.UpdateDuration(time.Now())
 	s.write.Lock()
 	defer s.write.Unlock()
 	cursor := s.cursor.Load()
@@ -176,6 +175,7 @@ func equal(a, b *uint64) bool { return a == b || a != nil && b != nil && *a == *
 
 // appendFresh stores facts that chain from one sum, if it is known, to another.
 func (s *Store) appendFresh(ctx context.Context, fresh []acd.Fact, upto uint64, chained, sum *uint64) error {
+	defer took.UpdateDuration(time.Now())
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("append facts: %w", err)

@@ -25,6 +25,8 @@ const (
 	confirmRows  = 1024             // facts after which the others are told how far this file is
 	confirmEvery = 10 * time.Second // and at the latest
 	expireEvery  = time.Minute
+
+	longDead = 24 * time.Hour // a router's death after which facts are not hoped for from it
 )
 
 // projector copies the machine's facts into this node's own file, beside Apply
@@ -55,7 +57,7 @@ func (n *Node) newProjector() *projector {
 		var ids []acd.NodeID
 		n.view(func(m *acd.Machine) {
 			for _, r := range m.Nodes() {
-				if r.ID != n.id {
+				if r.ID != n.id && (r.Alive || m.Now().Sub(r.Died) < longDead) {
 					ids = append(ids, r.ID)
 				}
 			}

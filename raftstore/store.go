@@ -322,7 +322,7 @@ func openDisk(cfg Config, met *meters) (*disk, error) {
 		return nil, fmt.Errorf("cache the log: %w", err)
 	}
 	return &disk{
-		log: &anchoredLog{cached, snaps}, stable: &watchedStable{StableStore: w, watch: watch},
+		log: &anchoredLog{cached, snaps}, stable: &voteStore{StableStore: &watchedStable{StableStore: w, watch: watch}},
 		snaps: snaps, used: used, close: closeAll,
 	}, nil
 }

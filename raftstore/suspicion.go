@@ -44,15 +44,23 @@ const (
 	silentStep = 40 * time.Millisecond
 	// askWithin is how long other followers may take to say how they are.
 	askWithin = 40 * time.Millisecond
-	// watchInterval is how often the time since the last contact is looked at.
+	// watchInterval is how often the time since the last contact is looked at,
+	// and warmInterval how often a broken connection to another voter is
+	// tried again.
 	watchInterval = 10 * time.Millisecond
+	warmInterval  = time.Second
 )
 
 // suspect watches the leader until the store is closed.
 func (s *Store) suspect() {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
+	var warmed time.Time
 	for {
+		if time.Since(warmed) > warmInterval {
+			warmed = time.Now()
+			s.warmLinks()
+		}
 		lead := s.leadership.Load()
 		var broken <-chan struct{}
 		if lead.addr != "" && lead.id != s.id {
@@ -69,6 +77,16 @@ func (s *Store) suspect() {
 		case <-lead.over:
 		case <-s.done:
 			return
+		}
+	}
+}
+
+// warmLinks keeps a connection to every voter: a handshake costs as much as an
+// election, and there is no time for it when one is due.
+func (s *Store) warmLinks() {
+	for _, m := range s.servers() {
+		if m.Suffrage == raft.Voter && string(m.ID) != s.id {
+			s.links.to(string(m.Address))
 		}
 	}
 }
@@ -113,8 +131,9 @@ func (s *Store) mayStand(lead *leadership) bool {
 	return ok && m.Suffrage == raft.Voter && s.raft.State() == raft.Follower && lead.addr != ""
 }
 
-// turn is how many of the other followers that answer stand before this one:
-// those with shorter logs, and of those with equal logs the lower ids.
+// turn is how many of the other followers stand before this one: those with
+// shorter logs, and of those with equal logs, or that don't answer, the lower
+// ids. What counts is that no two stand at the same time.
 func (s *Store) turn(lead *leadership) int {
 	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
@@ -129,7 +148,10 @@ func (s *Store) turn(lead *leadership) int {
 	for _, m := range others {
 		go func() {
 			st, err := s.statusOf(ctx, string(m.ID), string(m.Address))
-			before <- err == nil && st.standsBefore(mine)
+			if err != nil {
+				st = nodeStatus{ID: string(m.ID), LastTerm: mine.LastTerm, Last: mine.Last}
+			}
+			before <- st.standsBefore(mine)
 		}()
 	}
 	turn := 0

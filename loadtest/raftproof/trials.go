@@ -71,25 +71,43 @@ func (p *proof) put(ctx context.Context, n *raftstoretest.Process) error {
 }
 
 // trial does something to the leader and returns how long the next write of a
-// survivor took.
+// survivor took. A write that the old leader still committed while it was being
+// stopped is no figure: the trial is done again.
 func (p *proof) trial(ctx context.Context, do func(leader *raftstoretest.Process) error, undo func(leader *raftstoretest.Process) error) (time.Duration, error) {
-	leader, followers, err := p.roles(ctx)
-	if err != nil {
-		return 0, err
+	const tries = 5
+	for range tries {
+		leader, followers, err := p.roles(ctx)
+		if err != nil {
+			return 0, err
+		}
+		survivor := followers[int(p.seq)%len(followers)]
+		if err := p.put(ctx, survivor); err != nil {
+			return 0, err
+		}
+		before, err := survivor.Stats(ctx)
+		if err != nil {
+			return 0, err
+		}
+		began := time.Now()
+		if err := do(leader); err != nil {
+			return 0, err
+		}
+		if err := p.put(ctx, survivor); err != nil {
+			return 0, err
+		}
+		took := time.Since(began)
+		after, err := survivor.Stats(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if err := undo(leader); err != nil {
+			return 0, err
+		}
+		if before.Leader == leader.ID && after.Term > before.Term {
+			return took, nil
+		}
 	}
-	survivor := followers[int(p.seq)%len(followers)]
-	if err := p.put(ctx, survivor); err != nil {
-		return 0, err
-	}
-	began := time.Now()
-	if err := do(leader); err != nil {
-		return 0, err
-	}
-	if err := p.put(ctx, survivor); err != nil {
-		return 0, err
-	}
-	took := time.Since(began)
-	return took, undo(leader)
+	return 0, fmt.Errorf("the old leader committed the write in each of %d tries", tries)
 }
 
 // repeat runs a trial as often as asked and tells each.

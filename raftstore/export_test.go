@@ -77,3 +77,12 @@ func (d *TestDisk) StoreLogs(es []*raft.Log) error {
 func WrongWall(c *Config, by time.Duration) {
 	c.wall = func() int64 { return time.Now().Add(by).UnixNano() }
 }
+
+// Turn is the node's place in the order in which followers of a dead leader
+// would stand now.
+func (s *Store) Turn() int { return s.turn(s.leadership.Load()) }
+
+// HeartbeatTimeout is raft's at this moment, and what it is in peace.
+func (s *Store) HeartbeatTimeout() (now, peace time.Duration) {
+	return s.raft.ReloadableConfig().HeartbeatTimeout, heartbeatTimeout
+}

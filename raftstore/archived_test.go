@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,7 +146,9 @@ func TestInstalledSnapshotIsAGapInTheArchive(t *testing.T) {
 	want := agree(t, c, 202)
 	list, err := archivedOn(t, late, 1)
 	var gap *archive.GapError
-	if !errors.As(err, &gap) || gap.From != want[0].Index+1 || gap.To < want[199].Index || gap.To >= want[201].Index {
+	// A command that was repeated while a leader changed is there twice.
+	if !errors.As(err, &gap) || gap.From != want[0].Index+1 || gap.To < want[199].Index || gap.To >= want[len(want)-1].Index ||
+		!strings.Contains(gap.Reason, "snapshot was installed") {
 		t.Fatalf("read %d entries, %v", len(list), err)
 	}
 	equal(t, "before the gap", list, want[:1])
@@ -157,7 +160,7 @@ func TestInstalledSnapshotIsAGapInTheArchive(t *testing.T) {
 	for i := range 10 {
 		c.Propose(late, fmt.Sprint("later ", i))
 	}
-	want = agree(t, c, 212)
+	want = agree(t, c, len(want)+10)
 	snap, ok, err := archive.SnapshotBefore(raftstore.ArchiveDir(late.Dir), archive.End)
 	if err != nil || !ok || snap.Index < gap.To {
 		t.Fatalf("snapshot %+v, %v, %v; the gap ends at %d", snap, ok, err, gap.To)

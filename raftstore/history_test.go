@@ -37,6 +37,7 @@ type clients struct {
 
 	mu      sync.Mutex
 	history []porcupine.Operation
+	faults  []string
 }
 
 var lifeOfClients atomic.Int64
@@ -95,6 +96,9 @@ func (c *clients) run(id int, life int64, random *rand.Rand) {
 			return
 		}
 		c.done.Add(1)
+		if random.IntN(8) == 0 && !c.repeat(&at, op, out) {
+			return
+		}
 		// Think a little: the history must stay short enough to be judged.
 		select {
 		case <-time.After(time.Duration(random.IntN(20)) * time.Millisecond):
@@ -102,6 +106,19 @@ func (c *clients) run(id int, life int64, random *rand.Rand) {
 			return
 		}
 	}
+}
+
+// repeat sends an answered command once more, as one whose answer was lost: it
+// must get that answer again and do nothing.
+func (c *clients) repeat(at *int, op raftstoretest.Op, out raftstoretest.Outcome) bool {
+	*at++
+	again, ok := c.do(at, op)
+	if ok && again != out {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.faults = append(c.faults, fmt.Sprintf("%+v was answered %+v and then %+v", op, out, again))
+	}
+	return ok
 }
 
 // do repeats a command until it is answered; not ok means that the clients
@@ -144,6 +161,9 @@ func (c *clients) len() int {
 func (c *clients) check(tb testing.TB) {
 	tb.Helper()
 	c.end()
+	for _, f := range c.faults {
+		tb.Error(f)
+	}
 	began := time.Now()
 	result := porcupine.CheckOperationsTimeout(registerModel, c.history, time.Minute)
 	tb.Logf("%d commands judged in %s: %s", len(c.history), time.Since(began).Round(time.Millisecond), result)

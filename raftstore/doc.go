@@ -22,11 +22,42 @@
 // A node listens on one TCP port with TLS 1.3; both ends show a certificate of
 // the cluster's authority and Config.CheckPeer must accept it. The first byte a
 // dialler sends names the protocol: 1 is a hashicorp/raft stream, 2 is a stream
-// of forward frames (see frame.go).
+// of forward frames (see frame.go). The 16 bytes behind it are the identity of
+// the dialler's cluster, zero on a node that is to join; a node of another
+// cluster is refused.
 //
-// A log entry is one version byte (1), the stamp as eight big-endian bytes, and
-// the command. A snapshot is the header described in fsm.go and what the state
-// machine wrote.
+// Log entries are described in entry.go, snapshots in fsm.go, backups in
+// backup.go.
+//
+// # Members
+//
+// A cluster is founded once by Config.Voters; from then on the log says who
+// belongs. Add, Promote, Remove, Replace and Transfer work on every node: what
+// only the leader can do goes to it over the forward stream, as commands do.
+// Nobody is removed but by Remove, which first counts who answers.
+//
+// # Backups
+//
+// Backup writes the whole state on any node. Restore founds another cluster
+// from it: the identity is new, so a member that comes back with the old
+// cluster's data is refused by all of the new one. Config.Archive has the
+// entries kept that the log drops, for package archive's readers.
+//
+// # Disks
+//
+// A write of log, term or vote that hangs for Config.WriteDeadline, or fails,
+// calls Config.OnFatal with what a person must do, and so does an entry that
+// comes back from the disk with a wrong checksum, before it is applied or sent
+// on. Snapshots are written in steps of 1 MiB that are watched like the log; one
+// that fails is removed and counted, and the log keeps what it would have had.
+// Open fails when less than Config.MinFree is left. Restarted with room again a
+// node lacks nothing it acknowledged.
+//
+// # Elections
+//
+// A follower whose connection to the leader breaks, and one that has not heard
+// it for 200 ms, has raft look for the leader at once, in an order in which the
+// longest log comes last; see suspicion.go. What raft then does is its own.
 //
 // # Faults of the library that are worked around
 //

@@ -85,21 +85,22 @@ func Restore(dir string, r io.Reader, cfg RestoreConfig) (info BackupInfo, clust
 
 func (c RestoreConfig) validate() error {
 	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if c.ID == "" {
-		faults = append(faults, errors.New("ID is empty"))
+		fault("ID is empty")
 	}
 	if len(c.Voters) == 0 {
-		faults = append(faults, errors.New("Voters is empty"))
+		fault("Voters is empty")
 	} else if c.Voters[c.ID] == "" {
-		faults = append(faults, fmt.Errorf("ID %q is not among Voters", c.ID))
+		fault("ID %q is not among Voters", c.ID)
 	}
 	seen := map[string]string{}
 	for _, id := range slices.Sorted(maps.Keys(c.Voters)) {
 		addr := c.Voters[id]
 		if addr == "" {
-			faults = append(faults, fmt.Errorf("Voters[%q] has no address", id))
+			fault("Voters[%q] has no address", id)
 		} else if other, twice := seen[addr]; twice {
-			faults = append(faults, fmt.Errorf("Voters[%q] and Voters[%q] have the same address %s", other, id, addr))
+			fault("Voters[%q] and Voters[%q] have the same address %s", other, id, addr)
 		}
 		seen[addr] = id
 	}

@@ -55,7 +55,7 @@ func (s *tarSink) Cancel() error {
 
 // trySnapshot writes size bytes and returns what the watch said, when, and how
 // many were counted as failed.
-func trySnapshot(t *testing.T, s *tarSnapshots, size int) (fatal error, after time.Duration, failed int) {
+func trySnapshot(t *testing.T, s *tarSnapshots, size int) (after time.Duration, failed int, fatal error) {
 	t.Helper()
 	s.folder = t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -79,13 +79,13 @@ func trySnapshot(t *testing.T, s *tarSnapshots, size int) (fatal error, after ti
 		}
 		synctest.Wait()
 	})
-	return fatal, after, failed
+	return after, failed, fatal
 }
 
 func TestHungSnapshotIsFatal(t *testing.T) {
 	f := func(what string, s *tarSnapshots, size int, want time.Duration) {
 		t.Helper()
-		fatal, after, failed := trySnapshot(t, s, size)
+		after, failed, fatal := trySnapshot(t, s, size)
 		if errors.Is(fatal, ErrDiskHung) != (want > 0) || after != want || failed != 0 {
 			t.Errorf("%s: fatal %v after %s, want %s; %d failed", what, fatal, after, want, failed)
 		}
@@ -101,7 +101,7 @@ func TestHungSnapshotIsFatal(t *testing.T) {
 func TestFailedSnapshotIsRemovedAndCounted(t *testing.T) {
 	f := func(what string, s *tarSnapshots) {
 		t.Helper()
-		fatal, _, failed := trySnapshot(t, s, 1)
+		_, failed, fatal := trySnapshot(t, s, 1)
 		if fatal != nil || failed != 1 {
 			t.Errorf("%s: fatal %v, %d are counted as failed", what, fatal, failed)
 		}

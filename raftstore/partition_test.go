@@ -166,10 +166,10 @@ func TestPartitions(t *testing.T) {
 	undisturbed(t, list, "one wire was cut", func(leader *raftstoretest.Process, followers processes) processes {
 		m.cutWire(leader.ID, followers[0].ID)
 		c.served(t, 200)
-		return followers[1:]
+		m.heal()
+		healed(t, list, c)
+		return followers
 	})
-	m.heal()
-	healed(t, list, c)
 
 	// Nobody hears anybody: nothing is committed, nothing is lost.
 	m.cut("r1", "r2", "r3")

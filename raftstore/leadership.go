@@ -32,8 +32,10 @@ func (s *Store) watchLeadership() {
 	// for it.
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	member := false
 	for {
 		s.refreshLeadership()
+		member = s.tellRemoval(member)
 		select {
 		case <-seen:
 		case <-s.raft.LeaderCh():
@@ -43,6 +45,16 @@ func (s *Store) watchLeadership() {
 			return
 		}
 	}
+}
+
+// tellRemoval says once that this node is a member no more, if it learns of it:
+// one that is down or cut off when it is removed does not.
+func (s *Store) tellRemoval(was bool) (is bool) {
+	_, is = s.server(s.id)
+	if was && !is {
+		s.log.Error("raft: this node was removed from the cluster: stop it, and empty its folder before it is added again")
+	}
+	return is
 }
 
 // refreshLeadership runs in watchLeadership's goroutine only.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"testing"
 	"time"
@@ -87,6 +88,43 @@ func TestMemberIsAddedPromotedAndRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	agree(t, c, 3)
+}
+
+// Nobody is removed by being away, and who is removed says so.
+func TestOnlyRemoveRemoves(t *testing.T) {
+	var log logOf
+	c, fourth := withSpare(t, func(n *raftstoretest.Node) {
+		if n.ID == "r4" {
+			log.also = raftstoretest.Output(t)
+			n.Config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		}
+	})
+	ctx := within(t, 30*time.Second)
+	c.Start(fourth)
+	if err := c.Nodes[0].Store.Add(ctx, fourth.ID, fourth.Addr); err != nil {
+		t.Fatal(err)
+	}
+	raftstoretest.Await(t, "the new member to know itself", func() bool { return len(fourth.Store.Stats().Peers) == 4 })
+	away := c.Followers()[0]
+	if away == fourth {
+		away = c.Followers()[1]
+	}
+	c.Kill(away)
+	began := time.Now()
+	for i := 0; time.Since(began) < time.Second; i++ {
+		c.Propose(c.Leader(), fmt.Sprint(i))
+	}
+	if p := c.Leader().Store.Stats().Peers; len(p) != 4 {
+		t.Errorf("members after one was away for a second: %v", p)
+	}
+	c.Start(away)
+	if log.has("was removed") {
+		t.Error("a member says that it was removed")
+	}
+	if err := c.Nodes[0].Store.Remove(ctx, fourth.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	raftstoretest.Await(t, "the removed member to say so", func() bool { return log.has("this node was removed from the cluster") })
 }
 
 func TestEmptyMemberIsFilledBySnapshot(t *testing.T) {

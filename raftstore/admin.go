@@ -49,6 +49,12 @@ type nodeStatus struct {
 	Last     uint64 `json:"last"`
 	Commit   uint64 `json:"commit"`
 	Applied  uint64 `json:"applied"`
+	// Done is the last index the state machine has taken. Applied may be
+	// ahead: it counts what waits for the state machine.
+	Done uint64 `json:"done"`
+	// Leads is set on a leader that has applied all that was committed
+	// before: every command that was acknowledged is at Done or before.
+	Leads bool `json:"leads"`
 	// Peers is how many members it knows: 0 on one that is to join.
 	Peers int `json:"peers"`
 }
@@ -250,7 +256,7 @@ func (s *Store) status() nodeStatus {
 	st := nodeStatus{
 		ID: s.id, Cluster: s.member.id(), Term: s.raft.CurrentTerm(), Last: s.raft.LastIndex(),
 		Commit: s.raft.CommitIndex(), Applied: s.raft.AppliedIndex(),
-		Peers: len(s.servers()),
+		Done: s.fsm.applied.Load(), Leads: s.leadership.Load().self, Peers: len(s.servers()),
 	}
 	raw := s.raft.Stats()
 	for _, name := range []string{"last_log_term", "last_snapshot_term"} {

@@ -75,13 +75,9 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) (BackupInfo, error) {
 	if err != nil && !info.Stale {
 		return info, fmt.Errorf("back up: %w", err)
 	}
-	f := s.raft.Snapshot()
-	if err := f.Error(); err != nil {
-		return info, fmt.Errorf("back up: take a snapshot: %w", err)
-	}
-	meta, state, err := f.Open()
+	meta, state, err := s.snapshot(ctx)
 	if err != nil {
-		return info, fmt.Errorf("back up: open the snapshot: %w", err)
+		return info, fmt.Errorf("back up: %w", err)
 	}
 	defer state.Close()
 	r := bufio.NewReaderSize(state, backupChunk)
@@ -107,6 +103,31 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) (BackupInfo, error) {
 	return info, nil
 }
 
+// snapshotWithin is how long a snapshot that is refused is tried again: raft
+// gives none while its state machine has a change of members before it.
+const snapshotWithin = 2 * time.Second
+
+func (s *Store) snapshot(ctx context.Context) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	late := time.NewTimer(snapshotWithin)
+	defer late.Stop()
+	for {
+		f := s.raft.Snapshot()
+		err := f.Error()
+		if err == nil {
+			return f.Open()
+		}
+		select {
+		case <-time.After(backoffMost):
+		case <-late.C:
+			return nil, nil, fmt.Errorf("take a snapshot: %w", err)
+		case <-ctx.Done():
+			return nil, nil, fmt.Errorf("take a snapshot: %w (%w)", err, ctx.Err())
+		case <-s.done:
+			return nil, nil, ErrClosed
+		}
+	}
+}
+
 // take fills in what the snapshot's header says.
 func (i *BackupInfo) take(h snapshotHeader) {
 	i.Cluster, i.Index, i.Term, i.Stamp, i.Wall = h.cluster, h.index, h.term, h.last, h.lastWall
@@ -127,19 +148,20 @@ func peersOf(c raft.Configuration) []Peer {
 // leaderWithin is how long a backup looks for a leader.
 const leaderWithin = 2 * time.Second
 
-// catchUpWithLeader waits until this node has applied what the leader had
-// committed when it was asked. Without a leader it fails with ErrNoLeader.
+// catchUpWithLeader waits until this node's state machine has taken what the
+// leader's had when it was asked. Without a leader it fails with ErrNoLeader.
 func (s *Store) catchUpWithLeader(ctx context.Context) error {
 	look, cancel := context.WithTimeout(ctx, leaderWithin)
 	defer cancel()
 	pause := time.NewTicker(backoffMost)
 	defer pause.Stop()
-	for asked := false; ; {
+	for {
 		lead := s.leadership.Load()
-		if !asked && lead.id != "" {
-			st, err := s.statusOf(look, lead.id, lead.addr)
-			if asked = err == nil && (lead.self || lead.id != s.id); asked {
-				return s.waitApplied(ctx, st.Commit)
+		if lead.id != "" {
+			// One that was elected a moment ago may lack what another
+			// acknowledged.
+			if st, err := s.statusOf(look, lead.id, lead.addr); err == nil && st.Leads {
+				return s.waitDone(ctx, st)
 			}
 		}
 		select {
@@ -155,14 +177,17 @@ func (s *Store) catchUpWithLeader(ctx context.Context) error {
 	}
 }
 
-func (s *Store) waitApplied(ctx context.Context, index uint64) error {
+// waitDone waits until this node is as far as another was: its state machine,
+// and raft with its members. For raft an entry is applied that only waits for
+// the state machine.
+func (s *Store) waitDone(ctx context.Context, as nodeStatus) error {
 	pause := time.NewTicker(backoffFirst)
 	defer pause.Stop()
-	for s.raft.AppliedIndex() < index {
+	for s.fsm.applied.Load() < as.Done || s.raft.AppliedIndex() < as.Commit {
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
-			return fmt.Errorf("wait for index %d: %w", index, ctx.Err())
+			return fmt.Errorf("wait for index %d: %w", as.Commit, ctx.Err())
 		case <-s.done:
 			return ErrClosed
 		}

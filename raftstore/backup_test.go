@@ -52,6 +52,42 @@ func TestBackupOfAnyNodeHasAllThatWasAcknowledged(t *testing.T) {
 	}
 }
 
+// slowJournal takes its time for each command, so that raft's idea of what is
+// applied runs ahead of it.
+type slowJournal struct{ raftstoretest.Journal }
+
+func (s *slowJournal) Apply(index uint64, stamp int64, data []byte) []byte {
+	<-time.After(20 * time.Millisecond)
+	return s.Journal.Apply(index, stamp, data)
+}
+
+func TestBackupWaitsForTheStateMachine(t *testing.T) {
+	slow := ""
+	c := raftstoretest.New(t, 3, func(id string) raftstore.StateMachine {
+		if id == slow {
+			return &slowJournal{}
+		}
+		return &raftstoretest.Journal{}
+	})
+	c.StartAll()
+	follower := c.Followers()[0]
+	c.Kill(follower)
+	slow = follower.ID
+	c.Start(follower)
+	c.Leader()
+	const n = 20
+	var last uint64
+	for i := range n {
+		_, last = c.Propose(c.Leader(), fmt.Sprint(i))
+	}
+	if got := len(follower.Machine.(*slowJournal).Entries()); got == n {
+		t.Log("the slow machine is not behind: nothing is proved")
+	}
+	if _, info := backUp(t, follower); info.Index < last {
+		t.Errorf("the backup is of index %d, the last acknowledged command of %d", info.Index, last)
+	}
+}
+
 func TestBackupAfterAChangeOfMembers(t *testing.T) {
 	c, fourth := withSpare(t)
 	c.Propose(c.Nodes[0], "before")

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -60,12 +61,11 @@ func trySnapshot(t *testing.T, s *tarSnapshots, size int) (after time.Duration, 
 	s.folder = t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
+		var first sync.Once
 		w := &watchedSnapshots{SnapshotStore: s, folder: s.folder, failed: func() { failed++ }, watch: &diskWatch{
 			deadline: 300 * time.Millisecond, took: func(time.Duration) {},
 			fatal: func(err error) {
-				if fatal == nil {
-					fatal, after = err, time.Since(began)
-				}
+				first.Do(func() { fatal, after = err, time.Since(began) })
 			},
 		}}
 		sink, err := w.Create(1, 2, 1, raft.Configuration{}, 1, nil)

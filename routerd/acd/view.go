@@ -72,6 +72,15 @@ func (m *Machine) CallsOf(owner Owner) []CallID {
 	return out
 }
 
+// Closed returns a call that ended a moment ago.
+func (m *Machine) Closed(id CallID) (Closed, bool) {
+	c, ok := m.closed[id]
+	if !ok {
+		return Closed{}, false
+	}
+	return *c, true
+}
+
 // OpenCalls is how many calls are open.
 func (m *Machine) OpenCalls() int { return len(m.calls) }
 

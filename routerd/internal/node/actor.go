@@ -300,19 +300,33 @@ func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 // late, and whether the call is ours by it.
 func (a *actor) propose(body acd.Body) (res acd.Result, late, ours bool) {
 	began := time.Now()
-	res, _, err := a.n.proposer.propose(a.n.life, body)
+	res, index, err := a.n.proposer.propose(a.n.life, body)
 	if err != nil { // only when this life ends
 		a.stale = true
 		return res, false, false
 	}
-	// An unknown call was taken over and is over, unless this actor released it.
-	gone := res.Reason == acd.ReasonStaleEpoch || res.Reason == acd.ReasonUnknownCall && !a.released
+	// An unknown call was taken over and is over, unless it was closed here.
+	gone := res.Reason == acd.ReasonStaleEpoch || res.Reason == acd.ReasonUnknownCall && !a.released && !a.closedUnder(index)
 	if !res.Applied && gone {
 		a.n.log.Info("call has another owner now", "call_id", a.call)
 		a.stale = true
 		return res, false, false
 	}
 	return res, time.Since(began) > fence, true
+}
+
+// closedUnder tells whether the call, unknown to the machine at index, was closed
+// under this actor's own epoch. Its Release is on the way then; what else was
+// ordered before comes to nothing, and far ends may still repeat their BYE.
+func (a *actor) closedUnder(index uint64) (ours bool) {
+	if !a.n.waitApplied(a.n.life.Done(), index) {
+		return false
+	}
+	a.n.view(func(m *acd.Machine) {
+		c, ok := m.Closed(a.call)
+		ours = ok && c.Owner == a.n.owner() && c.Epoch == a.epoch
+	})
+	return ours
 }
 
 func (a *actor) send(id acd.LegID, packets []sip.Packet) {

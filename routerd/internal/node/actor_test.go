@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"log/slog"
+	"math"
 	"testing"
 
 	"trunkline/routerd/acd"
@@ -21,7 +22,8 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	b := &bench{T: t, log: &memoryLog{machine: acd.New()}}
 	b.n = &Node{id: "r1", life: t.Context(), machine: b.log.machine, log: slog.New(slog.DiscardHandler),
-		conf: &config.Config{Node: "r1", ClusterHost: "trunkline.internal", SIP: config.SIP{Listen: []string{"127.0.0.1:5060"}}}}
+		applied: math.MaxUint64, // the log applies to this very machine
+		conf:    &config.Config{Node: "r1", ClusterHost: "trunkline.internal", SIP: config.SIP{Listen: []string{"127.0.0.1:5060"}}}}
 	b.n.workers = newWorkers(nil, b.n.log, nil, nil, nil)
 	b.n.proposer = newProposer("r1/test")
 	b.n.proposer.log = b.log
@@ -143,5 +145,49 @@ func TestACallThatComesBackIsTakenUpFromTheLog(t *testing.T) {
 	}
 	if len(sent) != 1 || !bytes.HasPrefix(sent[0].Data, []byte("SIP/2.0 200 ")) {
 		t.Errorf("sent %d packets, want the 200 once more until its ACK comes", len(sent))
+	}
+}
+
+// The caller hangs up while a prompt is being ordered: the order that comes to
+// nothing must not end the actor, which still answers the repeated BYE. A call
+// that another router closed is somebody else's.
+func TestAnOrderBehindTheEndOfACallEndsNothing(t *testing.T) {
+	bye := `
+BYE sip:c@127.0.0.1 SIP/2.0
+Via: SIP/2.0/TCP 127.0.0.2:5062;branch=z9hG4bKbye
+Max-Forwards: 70
+From: <sip:+7495@x>;tag=far
+To: <sip:+74950000001@y>;tag=tag
+Call-ID: abc@sbc
+CSeq: 2 BYE
+Content-Length: 0
+
+`
+	b := newCallBench(t)
+	answered := func() (n int) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, p := range b.sent {
+			if bytes.HasPrefix(p.Data, []byte("SIP/2.0 200 ")) {
+				n++
+			}
+		}
+		return n
+	}
+	b.a.receive(arrival{msg: parse(t, bye)})
+	if _, open := b.log.machine.Call(b.a.call); open || answered() != 1 {
+		t.Fatalf("after the BYE the call is open: %t, answered %d times", open, answered())
+	}
+	b.a.report(acd.CallerLeg, updated) // as what comes of an order does
+	b.a.receive(arrival{msg: parse(t, bye)})
+	if b.a.stale || answered() != 2 {
+		t.Errorf("stale %t, BYE answered %d times, want twice", b.a.stale, answered())
+	}
+
+	b = newCallBench(t)
+	claim := b.apply(acd.CallClaimed{OnCall: acd.OnCall{Call: b.a.call, Epoch: b.a.epoch}, Owner: b.r2})
+	b.apply(acd.LegEnded{OnCall: acd.OnCall{Call: b.a.call, Epoch: claim.Epoch}, Leg: acd.CallerLeg, Cause: "bye"})
+	if b.a.report(acd.CallerLeg, updated) || !b.a.stale {
+		t.Error("an actor whose call another router has closed goes on")
 	}
 }

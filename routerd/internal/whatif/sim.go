@@ -233,7 +233,7 @@ func (s *simulation) whileWaiting(id acd.CallID, c *caller, d time.Duration, do 
 		case !ok || call.Bridged != 0 || call.Ended != 0 || c.talking:
 			return nil
 		case call.Enqueued == 0:
-			s.after(time.Second, check)
+			s.after(min(max(d/2, 10*time.Millisecond), time.Second), check) // soon enough not to be late
 		case call.Enqueued.Add(d) > s.now:
 			s.at(call.Enqueued.Add(d), check)
 		default:

@@ -223,7 +223,7 @@ func (t *tally) ended(f acd.Fact) {
 	}
 	fig := t.figures(c.queue)
 	fig.Abandoned++
-	if f.At.Sub(c.at) <= t.o.Short {
+	if endedAt(f).Sub(c.at) <= t.o.Short {
 		fig.Short++
 	}
 }

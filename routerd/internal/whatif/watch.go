@@ -187,15 +187,15 @@ func (w *watcher) callFact(c *observed, f acd.Fact) {
 			c.Waited = f.At.Sub(max(c.queued, c.At))
 		}
 	case acd.FactCallEnded:
-		gone := f.Attr("by") == acd.ByCaller
+		gone, at := f.Attr("by") == acd.ByCaller, endedAt(f)
 		switch {
 		case c.bridged != 0:
 			c.Talk = max(seconds(f.Attr("talk")), time.Millisecond)
 			w.wrapping[f.Agent] = c
 		case c.queued != 0:
-			c.Waited, c.GaveUp = f.At.Sub(max(c.queued, c.At)), gone
+			c.Waited, c.GaveUp = at.Sub(max(c.queued, c.At)), gone
 		case gone:
-			c.Left = max(f.At.Sub(c.At), time.Millisecond)
+			c.Left = max(at.Sub(c.At), time.Millisecond)
 		}
 		w.close(f.Call)
 	}
@@ -247,6 +247,14 @@ func (w *watcher) end() {
 	}
 	slices.SortStableFunc(w.day.Presence, func(a, b Presence) int { return cmp.Compare(a.At, b.At) })
 	w.day.Recorded = w.tally.report(w.day.To)
+}
+
+// endedAt is when a call was over: its fact comes once all its legs are.
+func endedAt(f acd.Fact) acd.Time {
+	if at, err := strconv.ParseInt(f.Attr("ended"), 10, 64); err == nil && at > 0 && acd.Time(at) <= f.At {
+		return acd.Time(at)
+	}
+	return f.At
 }
 
 // seconds reads a fact's duration, 0 if it is none.

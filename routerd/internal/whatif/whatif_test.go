@@ -172,6 +172,29 @@ func TestTheRecordIsCountedAsItHappened(t *testing.T) {
 	if len(d.Arrivals) != 2000 {
 		t.Errorf("%d arrivals", len(d.Arrivals))
 	}
+	callers := map[string]Arrival{}
+	for _, a := range tr.day.Arrivals {
+		callers[a.From] = a
+	}
+	served := 0
+	for _, a := range d.Arrivals {
+		c, end := callers[a.From], a.At.Add(a.Answer+4*time.Second+a.Waited+a.Talk)
+		near := func(a, b time.Duration) bool { return (a - b).Abs() <= 2*time.Millisecond }
+		switch {
+		case a.At != c.At || !near(a.Answer, c.Answer):
+			t.Errorf("%s arrived at %v, answered after %v, want %v and %v", a.From, a.At, a.Answer, c.At, c.Answer)
+		case a.Talk > 0 && end.Add(time.Second) < tr.day.To:
+			served++
+			if !near(a.Talk, c.Talk) || a.Waited > c.Waited {
+				t.Errorf("%s waited %v and talked %v, want at most %v and %v", a.From, a.Waited, a.Talk, c.Waited, c.Talk)
+			}
+		case a.GaveUp && c.Waited > 20*time.Millisecond && !near(a.Waited, c.Waited):
+			t.Errorf("%s gave up after %v, want %v", a.From, a.Waited, c.Waited)
+		}
+	}
+	if served < 1000 {
+		t.Errorf("only %d served calls were seen to their end", served)
+	}
 }
 
 // The simulation with the recorded configuration meets the record: the error

@@ -39,7 +39,8 @@
 //   - An order: its type in effect.go, its line in acdtest's printer, and, if
 //     it must survive its owner, its place in outstanding.
 //   - A timer: its kind and its case in timers.go.
-//   - A strategy: its name and its comparison in strategy.go.
+//   - A strategy: its name, ranking and measure in strategy.go, and in the naive
+//     twin (acdtest/twin.go), which must not be told how.
 //   - A field of the state: the struct with the next free number, its line in
 //     hash.go (a test finds a forgotten one).
 //   - A fact: its kind in facts.go.

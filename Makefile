@@ -57,6 +57,7 @@ sim: go
 test: check
 	$(GO) test $(GO_TEST_FLAGS) -race $$($(GO) list ./... | grep -v /loadtest)
 	$(GO) test $(GO_TEST_FLAGS) -race -p 1 ./loadtest/...
+	$(GO) test ./routerd/acd/acdtest -run TestTwin -steps 1000000 -v
 
 check: build
 	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './out/*')); \

@@ -179,10 +179,11 @@ func (q *queue) wait(position int, now Time) (p50, p90 time.Duration, ok bool) {
 	// Works are skewed, many short and few long: the median of a sum lies below
 	// its mean, by a third of one where they are exponential. There the standard
 	// deviation is 1.36 mean absolute deviations, and 1.28 of it make the 90th
-	// percentile, of a sum of p works multiplied by the root of p.
+	// percentile. A sum of p works has p times the variance of one, and that the
+	// mean is known from n of them only adds p*p/n times.
 	skew := spread * (spread * 1000 / each) / 1000 * 616 / 1000
 	low := max(p*each-min(skew, each/2), 0)
-	high := max(p*each+spread*174*root(p*10_000)/10_000, low)
+	high := max(p*each+spread*174*root((p+p*p/n)*10_000)/10_000, low)
 	return time.Duration(low) * time.Microsecond, time.Duration(high) * time.Microsecond, true
 }
 

@@ -68,7 +68,7 @@ func (s *Store) oldest(ctx context.Context, before acd.Time) (upto uint64, n int
 	floor := s.floor.Load()
 	sum = restored(known)
 	err = s.each(ctx, "idx >= 0", nil, func(f acd.Fact) (bool, error) {
-		if f.At >= before || n >= ExpireStep && f.Index != upto {
+		if f.At >= before || n >= s.expireStep && f.Index != upto {
 			return false, nil
 		}
 		n++

@@ -77,6 +77,8 @@ type Store struct {
 	sum   *uint64 // chained over all facts up to the cursor; nil: not known
 	since int     // facts since the last checkpoint
 
+	checkpointEvery, expireStep, upgradeFacts int // the constants, except in tests
+
 	cursor atomic.Uint64 // see Cursor
 	floor  atomic.Uint64 // see Floor
 	behind atomic.Bool   // records of older facts are still to be derived, see Upgrade
@@ -99,7 +101,7 @@ func Open(path string) (*Store, error) {
 		return nil, fmt.Errorf("open facts in %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(maxConns)
-	s := &Store{db: db}
+	s := &Store{db: db, checkpointEvery: checkpointFacts, expireStep: ExpireStep, upgradeFacts: upgradeFacts}
 	if err := s.prepare(); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("open facts in %s: %w", path, err)
@@ -199,7 +201,7 @@ func (s *Store) appendFresh(ctx context.Context, fresh []acd.Fact, upto uint64, 
 			chained = &next
 		}
 		since++
-		if whole := i == len(fresh)-1 || fresh[i+1].Index != f.Index; whole && since >= checkpointFacts && chained != nil {
+		if whole := i == len(fresh)-1 || fresh[i+1].Index != f.Index; whole && since >= s.checkpointEvery && chained != nil {
 			since = 0
 			if err := w.checkpoint(ctx, f.Index, *chained); err != nil {
 				return fmt.Errorf("append checkpoint %d: %w", f.Index, err)

@@ -179,7 +179,7 @@ func TestSpansFollowOneAnother(t *testing.T) {
 // One record for each leg and each call of a machine's history, and the spans
 // of an agent without a gap.
 func TestOneRecordForEachLegAndCall(t *testing.T) {
-	facts := history(t, 11, 4000)
+	facts := history(t, 2000)
 	s := open(t, filepath.Join(t.TempDir(), "facts.db"))
 	add(t, s, facts...)
 	calls, legs := 0, 0
@@ -191,7 +191,7 @@ func TestOneRecordForEachLegAndCall(t *testing.T) {
 			legs++
 		}
 	}
-	if calls < 100 || legs < 100 {
+	if calls < 80 || legs < 80 {
 		t.Fatalf("%d calls and %d legs show nothing", calls, legs)
 	}
 	if got := count(t, s, "call_cdr"); got != calls {
@@ -210,7 +210,7 @@ func TestOneRecordForEachLegAndCall(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if len(last) != 4 {
-		t.Errorf("spans of %d agents, want 4", len(last))
+	if len(last) < 4 {
+		t.Errorf("spans of %d agents show nothing", len(last))
 	}
 }

@@ -210,8 +210,8 @@ func (s *Store) loadSpans(tx *sql.Tx) error {
 	return rows.Err()
 }
 
-// upgradeStep is how many facts one transaction of Upgrade takes.
-const upgradeStep = 5000
+// upgradeFacts is how many facts one transaction of Upgrade takes.
+const upgradeFacts = 5000
 
 // Upgrade derives the records that a file of version 1 does not have yet, some
 // thousand facts in each transaction: one that is cut off goes on where it was.
@@ -233,7 +233,7 @@ func (s *Store) upgradeStep(ctx context.Context) error {
 		return err
 	}
 	var list []acd.Fact
-	err := s.read(ctx, "idx > ?", []any{derived}, upgradeStep, func(f acd.Fact) { list = append(list, f) })
+	err := s.read(ctx, "idx > ?", []any{derived}, s.upgradeFacts, func(f acd.Fact) { list = append(list, f) })
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"trunkline/routerd/acd"
@@ -19,20 +21,30 @@ type dice struct{ r *rand.Rand }
 
 func (d dice) Int(n int, _ string) int { return d.r.IntN(n) }
 
-// history is what a machine brings forth under random calls, agents, deaths.
-func history(t testing.TB, seed uint64, steps int) []acd.Fact {
+// history is the beginning of what a machine brings forth under random calls,
+// agents, deaths: so many facts, and the rest of the last one's index.
+func history(t testing.TB, n int) []acd.Fact {
 	t.Helper()
-	f, err := acdtest.NewFarEnd(dice{rand.New(rand.NewPCG(seed, 0))})
+	list, err := random()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range steps {
-		if err := f.Step(); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
-		}
+	if n > len(list) {
+		t.Fatalf("there are only %d facts", len(list))
 	}
-	return f.M.FactsAfter(0, 0)
+	for n < len(list) && list[n].Index == list[n-1].Index {
+		n++
+	}
+	return slices.Clone(list[:n])
 }
+
+var random = sync.OnceValues(func() ([]acd.Fact, error) {
+	f, err := acdtest.NewFarEnd(dice{rand.New(rand.NewPCG(11, 0))})
+	for i := 0; i < 2500 && err == nil; i++ {
+		err = f.Step()
+	}
+	return f.M.FactsAfter(0, 0), err
+})
 
 // sumOf is what a history comes to.
 func sumOf(facts []acd.Fact) *uint64 {
@@ -134,7 +146,7 @@ func dump(t *testing.T, s *Store, table, order string) string {
 // A file of the first version becomes one of this: its records are those that
 // a file of this version has of the same facts, and it goes on from its end.
 func TestOldFileIsUpgraded(t *testing.T) {
-	facts := history(t, 7, 3000)
+	facts := history(t, 1500)
 	cut := len(facts) * 2 / 3
 	for facts[cut].Index == facts[cut-1].Index {
 		cut++
@@ -153,7 +165,8 @@ func TestOldFileIsUpgraded(t *testing.T) {
 	if err := s.Append(t.Context(), batchOf(s.Cursor(), facts[cut:]...)); err == nil {
 		t.Error("facts were appended before the records of older ones were there")
 	}
-	// One step, then another life.
+	// One step of three, then another life.
+	s.upgradeFacts = 500
 	if err := s.upgradeStep(t.Context()); err != nil {
 		t.Fatal(err)
 	}

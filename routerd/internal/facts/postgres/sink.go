@@ -34,6 +34,7 @@ const (
 type Sink struct {
 	connect func() (*pgx.ConnConfig, error)
 	idle    time.Duration // idlePatience, except in tests
+	batch   int           // BatchFacts, except in tests
 	conn    *pgx.Conn
 	ready   bool // the tables are there
 }
@@ -41,14 +42,14 @@ type Sink struct {
 // New returns a sink; connect says where the database is, each time anew, so
 // that a changed password is found.
 func New(connect func() (*pgx.ConnConfig, error)) *Sink {
-	return &Sink{connect: connect, idle: idlePatience}
+	return &Sink{connect: connect, idle: idlePatience, batch: BatchFacts}
 }
 
 // Deliver copies the next rows of a file behind an index and returns up to
 // which index the database has them, and how many there were. It fails as a
 // whole or not at all. An error names no secret.
 func (s *Sink) Deliver(ctx context.Context, from *facts.Store, after uint64) (upto uint64, n int, err error) {
-	rows, err := from.Rows(ctx, after, BatchFacts)
+	rows, err := from.Rows(ctx, after, s.batch)
 	if err != nil || rows.Upto == after {
 		return after, 0, err
 	}

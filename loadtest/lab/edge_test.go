@@ -339,6 +339,11 @@ func TestAnswerOutlivesItsRouter(t *testing.T) {
 		in := phone.request("INVITE")
 		phone.send(in.reply("180 Ringing", contactBehindNAT))
 		p.next("180", func(m *message) bool { return !m.isRequest() && m.code() == 180 })
+		for _, r := range n.routers {
+			if len(r.answers) > 0 {
+				t.Errorf("%s: %s gets the answer to a router that lives", name, r.Name)
+			}
+		}
 		lose(p)
 		// The edge may learn of the death after the first answer has gone: a phone
 		// repeats a 200 until it is acknowledged (RFC 3261 section 13.3.1.4).

@@ -77,6 +77,7 @@ func (m *Machine) forgetDeleted() {
 		if a.State != Idle || a.Draining > 0 {
 			return false
 		}
+		m.timers.stop(timerBackOff, string(id), "") // of an offer that was lost since
 		delete(m.agents, id)
 		at, _ := slices.BinarySearch(m.agentIDs, id)
 		m.agentIDs = slices.Delete(m.agentIDs, at, at+1)

@@ -45,13 +45,16 @@ func (k *clock) read() int64 { return k.stamp + k.c.mono() - k.at }
 
 func (k *clock) set(stamp int64) { k.anchored, k.stamp, k.at = true, stamp, k.c.mono() }
 
-func (k *clock) live(stamp int64, leading bool) {
+// live tells whether it set the clock back.
+func (k *clock) live(stamp int64, leading bool) (back bool) {
 	switch {
 	case !k.anchored, stamp > k.read():
 		k.set(stamp)
 	case !leading && k.read()-stamp > maxLead:
 		k.set(stamp)
+		return true
 	}
+	return false
 }
 
 func (k *clock) replayed(stamp, appended int64) {

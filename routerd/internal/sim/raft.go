@@ -40,7 +40,8 @@ type raft struct {
 	lead            *leadership
 	installing      bool
 	// unsure is set while this node's idea of cluster time hangs on what its disk
-	// or its sleep left it with: it has not heard a fresh stamp since.
+	// or its sleep left it with, or on a stamp that was committed long after it was
+	// given: it has not heard a fresh one since.
 	unsure bool
 }
 
@@ -304,8 +305,8 @@ func (x *raft) applyOne(e *entry) {
 		if e.index <= x.replayTo {
 			x.clock.replayed(e.stamp, e.wall)
 		} else {
-			x.clock.live(e.stamp, x.role == leader)
-			x.unsure = x.unsure && x.r.w.now-e.made > time.Second/2
+			back := x.clock.live(e.stamp, x.role == leader)
+			x.unsure = (x.unsure || back) && x.r.w.now-e.made > time.Second/2
 		}
 		x.last, x.lastWall = max(x.last+1, e.stamp), e.wall
 		reply = x.r.apply(e.index, x.last, e)

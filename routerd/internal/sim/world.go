@@ -26,7 +26,6 @@ type World struct {
 	customers map[string]*customer
 	called    map[string]*dialog // dialogs the routers began, by Call-ID
 	healed    bool
-	over      bool
 }
 
 // Failure is a broken promise.

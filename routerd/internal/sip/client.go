@@ -312,6 +312,7 @@ func (l *Leg) sendCancel(now Time) Output {
 		l.dropRequests("CANCEL")
 		cancel := l.newClientTx(now, "CANCEL", tx.Branch, tx.CSeq, p)
 		cancel.GiveUp = now.Add(2 * l.t1())
+		tx.GiveUp = cancel.GiveUp // should its answer find us after all
 		l.r.Requests = append(l.r.Requests, cancel)
 		return Output{Commit: true, Send: []Packet{p}}
 	}

@@ -167,6 +167,10 @@ func (l *Leg) SendFailed(now Time, p Packet) Output {
 	}
 	for i, c := range l.r.Requests {
 		if bytes.Equal(c.Data, p.Data) {
+			if c.Method == "CANCEL" || c.Method == "BYE" && l.r.State == Pending {
+				// The phone rings on: its timer tries again, until it gives up.
+				return Output{}
+			}
 			l.r.Requests = append(l.r.Requests[:i], l.r.Requests[i+1:]...)
 			if len(l.r.Requests) == 0 {
 				l.r.Requests = nil

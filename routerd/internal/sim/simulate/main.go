@@ -24,7 +24,7 @@ import (
 type options struct {
 	seeds, from, seed uint64
 	jobs, stop        int
-	out, expect       string
+	out               string
 }
 
 func main() {

@@ -298,16 +298,26 @@ func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 
 func (a *actor) propose(body acd.Body) (res acd.Result, late, ours bool) {
 	began := a.n.w.now
-	res, _, ok := a.n.propose(a.t, 0, body)
+	res, index, ok := a.n.propose(a.t, 0, body)
 	if !ok {
 		a.stale = true
 		return res, false, false
 	}
-	if !res.Applied && (res.Reason == acd.ReasonStaleEpoch || res.Reason == acd.ReasonUnknownCall && !a.released) {
+	gone := res.Reason == acd.ReasonStaleEpoch || res.Reason == acd.ReasonUnknownCall && !a.released && !a.closedUnder(index)
+	if !res.Applied && gone {
 		a.stale = true
 		return res, false, false
 	}
 	return res, a.n.w.now-began > commitFence, true
+}
+
+// closedUnder is node's.
+func (a *actor) closedUnder(index uint64) bool {
+	if !a.n.waitApplied(a.t, index) {
+		return false
+	}
+	c, ok := a.n.machine.Closed(a.call)
+	return ok && c.Owner == a.n.owner() && c.Epoch == a.epoch
 }
 
 func (a *actor) send(id acd.LegID, packets []sip.Packet) {

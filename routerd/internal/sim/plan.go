@@ -37,6 +37,7 @@ func newPlan(w *World) plan {
 	}
 	p.ringTimeout = w.between(3*time.Second, 7*time.Second).Truncate(100 * time.Millisecond)
 	c := &p.config
+	c.Skills = []acd.SkillID{"sales", "repair"}
 	for i := range 1 + w.rng.IntN(2) {
 		c.Trunks = append(c.Trunks, acd.Trunk{ID: acd.TrunkID(fmt.Sprintf("sbc%d", i+1)), Channels: []int{0, 20, 40}[w.rng.IntN(3)]})
 	}
@@ -70,8 +71,17 @@ func newPlan(w *World) plan {
 	for i := range 3 + w.rng.IntN(7) {
 		a := acd.Agent{ID: acd.AgentID(fmt.Sprintf("a%d", i+1)), Name: "Agent", HA1MD5: "0123456789abcdef0123456789abcdef", AutoAvailable: w.chance(500)}
 		for j := range c.Queues {
-			if j == i%len(c.Queues) || w.chance(400) {
+			switch {
+			case j != i%len(c.Queues) && !w.chance(400):
+			case w.chance(250):
+				a.Seats = append(a.Seats, acd.Seat{Queue: c.Queues[j].ID, Tier: w.rng.IntN(2), Position: w.rng.IntN(4), Priority: w.rng.IntN(2)})
+			default:
 				a.Queues = append(a.Queues, c.Queues[j].ID)
+			}
+		}
+		for _, skill := range c.Skills {
+			if w.chance(500) {
+				a.Skills = append(a.Skills, acd.Skill{Skill: skill, Level: 1 + w.rng.IntN(4)})
 			}
 		}
 		c.Agents = append(c.Agents, a)
@@ -85,8 +95,22 @@ func newPlan(w *World) plan {
 // season gives a queue some of what a queue may have. The first queue is where
 // calls of the others overflow to.
 func (w *World) season(c *acd.Config, q *acd.Queue, i int) {
+	q.Strategy = pick(w, []string{"", acd.LongestIdle, acd.RoundRobin, acd.Linear, acd.LeastBusy, acd.Skills, acd.RingAll})
+	if q.Strategy == acd.RingAll {
+		q.RingMost = 2 + w.rng.IntN(2)
+	}
 	if w.chance(250) {
-		q.Strategy, q.RingMost = acd.RingAll, 2+w.rng.IntN(2)
+		q.Needs = []acd.Skill{{Skill: pick(w, c.Skills), Level: 1 + w.rng.IntN(3)}}
+		q.Rings = []acd.Ring{{After: w.between(time.Second, 4*time.Second), Any: true, Tier: 1}}
+	}
+	if w.chance(250) {
+		q.TierDelay = w.between(time.Second, 3*time.Second)
+	}
+	if w.chance(200) {
+		q.Sticky = acd.Sticky{Days: 1, Wait: 2 * time.Second}
+	}
+	if w.chance(250) {
+		q.Weight, q.PriorityStep = 50+w.rng.IntN(150), 10*time.Second
 	}
 	if w.chance(300) {
 		q.Announce = acd.Announcing{First: time.Second, Every: 15 * time.Second, Position: true, Wait: w.chance(500)}

@@ -15,7 +15,7 @@ type CallRecord struct {
 	Index   uint64 // of the fact it follows from
 	N       uint32
 	Call    string
-	Outcome string // served, abandoned, dropped, refused
+	Outcome string // as in call.ended, or refused
 	By      string // who ended it: caller, agent, system
 	Cause   string
 	Code    int // SIP code of a refusal
@@ -29,6 +29,10 @@ type CallRecord struct {
 	Node    string // its last owner
 	Ticket  uint64
 	Offers  int
+
+	Callback bool   // a callback was promised
+	Task     string // the outbound task it was for
+	Attempts int    // to reach the customer
 
 	Arrived, Answered, Enqueued, Bridged, Ended acd.Time
 
@@ -131,7 +135,7 @@ func (d *deriver) of(f acd.Fact) records {
 		return records{leg: d.endedLeg(f)}
 	case acd.FactAgentStatus, acd.FactAgentState, acd.FactAgentDeleted:
 		return records{span: d.endedSpan(f)}
-	case acd.FactOfferMade, acd.FactOfferAccepted:
+	case acd.FactOfferMade, acd.FactOfferReserved, acd.FactOfferAccepted:
 		d.offered(f)
 	}
 	return records{}
@@ -146,6 +150,7 @@ func (d *deriver) endedCall(f acd.Fact) *CallRecord {
 		Ticket: uint64(d.number(f, "ticket")), Offers: int(d.number(f, "offers")),
 		Arrived: acd.Time(d.number(f, "arrived")), Answered: acd.Time(d.number(f, "answered")), Enqueued: acd.Time(d.number(f, "enqueued")),
 		Bridged: acd.Time(d.number(f, "bridged")), Ended: acd.Time(d.number(f, "ended")),
+		Callback: f.Attr("callback") != "", Task: f.Attr("task"), Attempts: int(d.number(f, "attempts")),
 		Codec: f.Attr("codec"), Suite: f.Attr("suite"), Media: f.Attr("media"),
 	}
 }
@@ -159,13 +164,8 @@ func (d *deriver) refusedCall(f acd.Fact) *CallRecord {
 	}
 }
 
-// Outcomes of calls.
-const (
-	OutcomeServed    = "served"
-	OutcomeAbandoned = "abandoned"
-	OutcomeDropped   = "dropped"
-	OutcomeRefused   = "refused"
-)
+// OutcomeRefused is that of a call that was not taken.
+const OutcomeRefused = "refused"
 
 func (d *deriver) endedLeg(f acd.Fact) *LegRecord {
 	return &LegRecord{

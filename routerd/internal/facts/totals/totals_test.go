@@ -161,7 +161,7 @@ func TestTotalsOfALongDay(t *testing.T) {
 	var all Queue
 	for _, q := range table.Queues {
 		all.Add(q)
-		if q.Arrived != q.Early+q.Offered || q.Offered != q.Answered+q.Abandoned+q.Dropped {
+		if q.Arrived != q.Early+q.Offered || q.Offered != q.Answered+q.Abandoned+q.Dropped+q.Callbacks || q.Handled != q.Answered+q.CallbacksServed+q.TasksServed {
 			t.Errorf("figures don't add up: %+v", q)
 		}
 	}
@@ -185,7 +185,7 @@ func TestTotalsOfALongDay(t *testing.T) {
 			}
 		}
 	}
-	if all.Answered != agents.Handled || all.Talk != agents.Talk || all.InCall != agents.InCall || all.WrapUp != agents.WrapUp || all.Ringing != agents.Ringing {
+	if all.Handled != agents.Handled || all.Talk != agents.Talk || all.InCall != agents.InCall || all.WrapUp != agents.WrapUp || all.Ringing != agents.Ringing {
 		t.Errorf("queues together %+v\nagents together %+v", all, agents)
 	}
 	if len(table.Queues) < 8 {

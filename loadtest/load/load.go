@@ -63,6 +63,8 @@ type run struct {
 	swarm  *endpoint.Swarm
 	sinks  []io.Closer
 	dir    string
+
+	ordered map[string]time.Duration // by quantile, of the slowest router
 }
 
 // Run starts the tier and the swarm, places the calls, and reports.
@@ -130,6 +132,9 @@ func (r *run) run(ctx context.Context) (err error) {
 		return err
 	}
 	used := r.used(cpu, own, streams)
+	if r.ordered, err = r.offerOrdered(ctx); err != nil {
+		return err
+	}
 	r.say("all calls are over; reading the tier's history")
 	ended, err := r.history(ctx, start, streams)
 	if err != nil {
@@ -282,6 +287,7 @@ func (r *run) judge(streams []*stream, ended []routeapi.Fact, used []usage, took
 	r.report.AtLeast("achieved", achieved, "calls/min", 0.985*float64(r.cfg.Rate))
 	r.report.AtMost("setup (INVITE to 200) p99", check.Millis(check.Percentile(total.setup, 99)), "ms", 200)
 	r.report.AtMost("wait for an agent (queued to answered, ringing included) p99", check.Millis(check.Percentile(t.wait, 99)), "ms", 1000)
+	r.report.AtMost("from the log entry that frees an agent to the order to ring, in the router, p99", check.Millis(r.ordered["0.99"]), "ms", 5)
 	r.report.Equal("components that died", len(r.lab.Died()), 0, "")
 	for _, u := range used {
 		r.report.Row(u)
@@ -307,6 +313,8 @@ func (r *run) print(total result, t times, used []usage, rate, achieved float64,
 	line("arrival to agent answered (greeting included)", t.toAgent)
 	line("queued to agent answered (ringing included)", t.wait)
 	line("ringing", r.rang())
+	ordered := func(q string) string { return fmt.Sprintf("%.1f ms", check.Millis(r.ordered[q])) }
+	tb.Row("agent free to the order to ring, inside the router", ordered("0.5"), ordered("0.99"), ordered("1"))
 	tb.Print(w)
 	fmt.Fprintln(w)
 	cpu := check.NewTable("component", "CPU", "of a core")

@@ -129,7 +129,17 @@ func (a *actor) takeUp() {
 	}
 }
 
+// ringing is an order to ring an agent, and when its log entry came in.
+type ringing struct {
+	acd.Effect
+	entered time.Time
+}
+
 func (a *actor) handle(msg any) {
+	if r, ok := msg.(ringing); ok {
+		offerOrdered.UpdateDuration(r.entered)
+		msg = r.Effect
+	}
 	// A higher epoch grants the call to this node once more.
 	if e, ok := msg.(acd.Effect); ok && e.Epoch > a.epoch {
 		a.takeUp()

@@ -215,8 +215,9 @@ func (n *Node) async(f func()) {
 	}()
 }
 
-// spread hands effects to whoever of this node carries them out.
-func (n *Node) spread(effects []acd.Effect) {
+// spread hands the effects of a log entry that came in at entered to whoever of
+// this node carries them out.
+func (n *Node) spread(effects []acd.Effect, entered time.Time) {
 	own := n.owner()
 	for _, e := range effects {
 		switch {
@@ -224,8 +225,13 @@ func (n *Node) spread(effects []acd.Effect) {
 			if o, ok := e.Order.(acd.HostMedia); ok {
 				n.async(func() { n.hostMedia(context.WithoutCancel(n.life), o) })
 			}
-		case e.Owner == own:
-			n.post(e.Call, e)
+		case e.Owner != own:
+		default:
+			if _, ok := e.Order.(acd.RingAgent); ok {
+				n.post(e.Call, ringing{e, entered})
+			} else {
+				n.post(e.Call, e)
+			}
 		}
 	}
 }

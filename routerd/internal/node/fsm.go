@@ -17,6 +17,7 @@ type fsm struct{ n *Node }
 
 // Apply implements raftstore.StateMachine.
 func (f fsm) Apply(index uint64, stamp int64, data []byte) []byte {
+	entered := time.Now()
 	cmd, err := acdwire.DecodeCommand(data)
 	if err != nil {
 		// A command this build does not know: going on would let replicas
@@ -32,7 +33,7 @@ func (f fsm) Apply(index uint64, stamp int64, data []byte) []byte {
 	n.applied, n.appliedStamp, n.appliedAt = index, n.machine.Now(), time.Now()
 	n.stateMu.Unlock()
 	n.watchSelf(cmd, res)
-	n.spread(effects)
+	n.spread(effects, entered)
 	n.announceApplied()
 	reply, err := acdwire.EncodeResult(res)
 	if err != nil {

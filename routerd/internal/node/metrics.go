@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -25,6 +26,7 @@ var (
 	dialogsMissing  = metrics.NewCounter("routerd_dialogs_missing_total")
 	dialled         = metrics.NewCounter("routerd_trunk_attempts_total")
 	setup           = metrics.NewHistogram("routerd_call_setup_seconds")
+	offerOrdered    = metrics.NewSummaryExt("routerd_offer_ordered_seconds", time.Minute, []float64{0.5, 0.99, 1})
 )
 
 // exposeState registers the gauges read from the machine when scraped.

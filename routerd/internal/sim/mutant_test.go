@@ -29,15 +29,14 @@ var mutants = []mutant{
 		[]string{PromiseOneCall},
 	},
 	{
-		"a lost offer costs the call its ticket", "routerd/acd/queue.go",
-		"func (m *Machine) requeue(c *call) {\n\tq := m.queues[c.Queue]",
-		"func (m *Machine) requeue(c *call) {\n\tq := m.queues[c.Queue]\n\tif c.Offers > 0 {\n\t\tm.tickets++\n\t\tc.Ticket = m.tickets\n\t}",
-		[]string{PromiseOrder},
+		"a lost offer costs the call its place in line", "routerd/acd/queue.go",
+		"\t\tm.join(c, q)\n\t} else {\n\t\tq.withdraw(c)", "\t\tif c.Offers == 0 {\n\t\t\tm.join(c, q)\n\t\t}\n\t} else {\n\t\tq.withdraw(c)",
+		[]string{PromiseOrder, PromiseTerminal}, // or a call that waits beside an idle agent
 	},
 	{
 		"the end of a greeting fires twice", "routerd/acd/timers.go",
-		"\te := t.heap.items[0]\n\tt.stop(e.Kind, e.ID, e.Sub)",
-		"\te := t.heap.items[0]\n\tt.stop(e.Kind, e.ID, e.Sub)\n\tif e.Kind == timerGreeting && e.Sub == \"\" {\n\t\tt.set(e.At+1, e.Kind, e.ID, \"again\")\n\t}",
+		"\tt.drop(timerKey{timer.Kind, timer.ID, timer.Sub}, e)\n\treturn timer, true",
+		"\tt.drop(timerKey{timer.Kind, timer.ID, timer.Sub}, e)\n\tif timer.Kind == timerGreeting && timer.Sub == \"\" {\n\t\tt.set(timer.At+1, timer.Kind, timer.ID, \"again\")\n\t}\n\treturn timer, true",
 		[]string{PromiseTimer},
 	},
 	{

@@ -138,7 +138,7 @@ func TestClusterIsFoundedFromABackup(t *testing.T) {
 			c.StartAll()
 			c.Propose(c.Nodes[0], "kept")
 			b, info := backUp(t, c.Nodes[1])
-			before := agree(t, c, 1)
+			before := c.Nodes[0].Journal().Entries()
 			c.Propose(c.Nodes[0], "lost")
 			for _, n := range c.Nodes {
 				c.Kill(n)

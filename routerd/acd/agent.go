@@ -1,11 +1,15 @@
 package acd
 
+import "time"
+
 // agent is an agent, its configuration and its places in queues.
 type agent struct {
 	AgentInfo
 	cfg   *Agent // nil once deleted
 	seats []*seat
-	out   exclusion // as counted in its queues
+	// hunters are the calls that wait for just this agent, by ticket.
+	hunters []*call
+	out     exclusion // as counted in its queues
 
 	measured bool // serves a least-busy queue
 }
@@ -83,6 +87,9 @@ func (m *Machine) agentReady(a *agent) {
 		m.countLoad(a)
 	}
 	a.out = now
+	if len(a.hunters) > 0 {
+		m.wanted = append(m.wanted, a)
+	}
 	for _, s := range a.seats {
 		s.queue.account(m.now)
 		q := s.queue
@@ -111,10 +118,19 @@ func (m *Machine) setAgentState(a *agent, s AgentState) {
 		return
 	}
 	m.countLoad(a)
+	if a.State.busy() && !s.busy() {
+		m.pendingStatus(a)
+	}
 	m.fact(Fact{Kind: FactAgentState, Call: a.Call, Agent: a.ID}).text("state", string(s)).text("was", string(a.State))
 	a.State, a.Since = s, m.now
+	if s != WrapUp {
+		a.WrapUpEnds = 0
+	}
 	m.agentReady(a)
 }
+
+// busy tells whether the agent is under offer or talking.
+func (s AgentState) busy() bool { return s == Reserved || s == Ringing || s == InCall }
 
 // part takes the agent off its call. The state is the caller's to set.
 func (m *Machine) part(a *agent) {
@@ -130,44 +146,23 @@ func (m *Machine) talkOver(a *agent, c *call) {
 		return
 	}
 	m.setAgentState(a, WrapUp)
+	a.WrapUpEnds = m.now.Add(max(c.WrapUp, c.WrapUpMax))
 	m.after(c.WrapUp, timerWrapUp, string(a.ID), "")
+}
+
+// wrapUp is how long the agent may wrap up after a call of the queue, and up to
+// which that can be extended. Outside any queue the agent's first one counts.
+func (a *agent) wrapUp(q *queue) (wrapUp, most time.Duration) {
+	if q == nil && len(a.seats) > 0 {
+		q = a.seats[0].queue
+	}
+	if q == nil {
+		return 0, 0
+	}
+	return q.WrapUp, q.WrapUpMax
 }
 
 func (m *Machine) backOffOver(a *agent) {
 	a.BackOff = 0
-	m.agentReady(a)
-}
-
-// agentStatusSet: a logout during a call doesn't touch the call; it keeps the
-// next one away.
-func (m *Machine) agentStatusSet(b AgentStatusSet) Result {
-	a, ok := m.agents[b.Agent]
-	if !ok || a.Deleted {
-		return m.noop(ReasonUnknownAgent)
-	}
-	switch b.Status {
-	case LoggedOut, Available, OnBreak, Training:
-	default:
-		return m.noop(ReasonBadStatus)
-	}
-	if a.Status == b.Status && a.Reason == b.Reason {
-		return m.noop(ReasonUnchanged)
-	}
-	m.setStatus(a, b.Status, b.Reason)
-	return Result{Applied: true}
-}
-
-func (m *Machine) setStatus(a *agent, s AgentStatus, reason string) {
-	m.fact(Fact{Kind: FactAgentStatus, Agent: a.ID}).
-		text("status", string(s)).text("was", string(a.Status)).text("reason", reason)
-	if s != a.Status {
-		m.countLoad(a)
-	}
-	became := s == Available && a.Status != Available
-	a.Status, a.Reason = s, reason
-	if became {
-		a.Missed, a.IdleSince, a.BackOff = 0, m.now, 0
-		m.timers.stop(timerBackOff, string(a.ID), "")
-	}
 	m.agentReady(a)
 }

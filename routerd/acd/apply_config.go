@@ -5,23 +5,31 @@ import (
 	"slices"
 )
 
+// Bounds on the configurations that are remembered.
+const (
+	maxConfigs     = 20
+	maxConfigBytes = 8 << 20 // of their sources together; the newest is kept whatever its size
+)
+
 // configApplied replaces the configuration. Waiting calls and busy agents stay
-// as they are; queues that calls are bound for may not go.
+// as they are, and what calls still need goes on beside it, see retired.
 func (m *Machine) configApplied(b ConfigApplied) Result {
-	if b.IfNone && m.config != nil {
-		return m.noop(ReasonConfigured)
+	refuse := func(reason string) Result {
+		r := m.noop(reason)
+		r.Version = m.configVersion()
+		return r
 	}
-	if b.Config.Validate() != nil {
-		return m.noop(ReasonBadConfig)
+	switch {
+	case b.IfNone && m.config != nil:
+		return refuse(ReasonConfigured)
+	case b.Base != 0 && b.Base != m.configVersion():
+		return refuse(ReasonConfigChanged)
+	case b.Config.Validate() != nil:
+		return refuse(ReasonBadConfig)
 	}
-	queues := make(map[QueueID]bool, len(b.Config.Queues))
-	for _, q := range b.Config.Queues {
-		queues[q.ID] = true
-	}
-	for _, c := range m.calls { // any order: a question
-		if c.Ended == 0 && c.Bridged == 0 && !queues[c.Queue] {
-			return m.noop(ReasonQueueInUse)
-		}
+	pool := m.retired
+	if m.config != nil {
+		pool.pool(m.config)
 	}
 	m.accountQueues()
 	m.config = &b.Config
@@ -40,6 +48,10 @@ func (m *Machine) configApplied(b ConfigApplied) Result {
 			m.deleteAgent(m.agents[id])
 		}
 	}
+	version := m.keepConfig(b)
+	m.fact(Fact{Kind: FactConfigApplied}).uint("version", version).text("by", b.By).text("comment", b.Comment).
+		int("queues", len(b.Config.Queues)).int("agents", len(b.Config.Agents))
+	m.retire(pool, m.config)
 	m.reindex()
 	m.watchQueues()
 	for _, id := range slices.Sorted(maps.Keys(m.calls)) {
@@ -47,8 +59,31 @@ func (m *Machine) configApplied(b ConfigApplied) Result {
 			m.widen(m.own(c), m.queues[c.Queue]) // by the new rings and delays
 		}
 	}
-	m.fact(Fact{Kind: FactConfigApplied}).int("queues", len(b.Config.Queues)).int("agents", len(b.Config.Agents))
-	return Result{Applied: true}
+	return Result{Applied: true, Version: version}
+}
+
+// configVersion is the version in force, 0 before the first.
+func (m *Machine) configVersion() uint64 {
+	if len(m.configs) == 0 {
+		return 0
+	}
+	return m.configs[len(m.configs)-1].Version
+}
+
+// keepConfig remembers who applied what, and forgets what is too old or, with
+// those after it, too large.
+func (m *Machine) keepConfig(b ConfigApplied) (version uint64) {
+	version = m.configVersion() + 1
+	list := append(slices.Clone(m.configs), ConfigVersion{
+		Version: version, Index: m.index, At: m.now, By: b.By, Comment: b.Comment, Source: b.Source,
+	})
+	from, size := len(list)-1, len(b.Source)
+	for from > 0 && len(list)-from < maxConfigs && size+len(list[from-1].Source) <= maxConfigBytes {
+		from--
+		size += len(list[from].Source)
+	}
+	m.configs = list[from:]
+	return version
 }
 
 // deleteAgent takes an agent who is no longer configured out of the queues. A
@@ -61,13 +96,17 @@ func (m *Machine) deleteAgent(a *agent) {
 		m.unregistered(a, ct, "deleted")
 	}
 	a.Deleted, a.Contacts, a.BackOff = true, nil, 0
-	m.timers.stop(timerRegistration, string(a.ID), "")
-	m.timers.stop(timerBackOff, string(a.ID), "")
-	m.timers.stop(timerWrapUp, string(a.ID), "")
+	m.stopAgentTimers(a)
+	a.Pending, a.PendingReason = "", ""
 	if a.State == WrapUp {
 		m.setAgentState(a, Idle)
 	}
-	m.fact(Fact{Kind: FactAgentDeleted, Agent: a.ID})
+}
+
+func (m *Machine) stopAgentTimers(a *agent) {
+	for _, kind := range []TimerKind{timerRegistration, timerBackOff, timerWrapUp} {
+		m.timers.stop(kind, string(a.ID), "")
+	}
 }
 
 // forgetDeleted drops deleted agents whose last leg is over.
@@ -77,7 +116,9 @@ func (m *Machine) forgetDeleted() {
 		if a.State != Idle || a.Draining > 0 {
 			return false
 		}
-		m.timers.stop(timerBackOff, string(id), "") // of an offer that was lost since
+		// An offer that was lost since may have made the agent back off.
+		m.stopAgentTimers(a)
+		m.fact(Fact{Kind: FactAgentDeleted, Agent: a.ID})
 		delete(m.agents, id)
 		at, _ := slices.BinarySearch(m.agentIDs, id)
 		m.agentIDs = slices.Delete(m.agentIDs, at, at+1)
@@ -99,13 +140,26 @@ func (m *Machine) reindex() {
 		m.numbers[cfg.Numbers[i].Number] = &cfg.Numbers[i]
 	}
 	m.calendars = make(map[CalendarID]*calendar, len(cfg.Calendars))
-	for i := range cfg.Calendars {
-		m.calendars[cfg.Calendars[i].ID] = newCalendar(&cfg.Calendars[i])
+	for _, list := range [][]Calendar{cfg.Calendars, m.retired.calendars} {
+		for i := range list {
+			m.calendars[list[i].ID] = newCalendar(&list[i])
+		}
+	}
+	m.chains = make(map[ChainID]*Chain, len(cfg.Chains))
+	for _, list := range [][]Chain{cfg.Chains, m.retired.chains} {
+		for i := range list {
+			m.chains[list[i].ID] = &list[i]
+		}
 	}
 	m.queues = make(map[QueueID]*queue, len(cfg.Queues))
 	m.dirty, m.stirred = nil, nil
 	for _, q := range cfg.Queues {
 		m.queues[q.ID] = newQueue(q)
+		m.estimateOf(m.queues[q.ID])
+	}
+	for _, q := range m.retired.queues {
+		m.queues[q.ID] = newQueue(q)
+		m.queues[q.ID].retired = true
 		m.estimateOf(m.queues[q.ID])
 	}
 	for i := range cfg.Agents {
@@ -123,6 +177,9 @@ func (m *Machine) reindex() {
 	m.forgetLoads()
 	for _, c := range m.calls { // any order: lines and lineups have a total order
 		c.pos, c.class = -1, nil
+		if a := m.agents[c.Awaits]; a != nil {
+			a.hunted(c)
+		}
 		if c.State != CallWaiting {
 			continue
 		}
@@ -136,13 +193,19 @@ func (m *Machine) reindex() {
 
 // seat gives the agent a place in each queue it serves.
 func (m *Machine) seat(a *agent) {
-	a.seats, a.out, a.measured = nil, a.exclusion(), false
+	a.seats, a.hunters, a.out, a.measured = nil, nil, a.exclusion(), false
 	if a.Deleted {
 		a.cfg = nil
 		m.deleted = append(m.deleted, a.ID)
 		return
 	}
-	for _, cfg := range a.cfg.seats() {
+	places := a.cfg.seats()
+	for _, s := range m.retired.seats {
+		if s.Agent == a.ID {
+			places = append(places, s.Seat)
+		}
+	}
+	for _, cfg := range places {
 		q := m.queues[cfg.Queue]
 		s := &seat{Seat: cfg, agent: a, queue: q}
 		a.seats = append(a.seats, s)

@@ -225,7 +225,7 @@ func (m *Machine) endCall(c *call, by, cause string, code int) {
 		c.By, c.Cause, c.Ended = by, cause, m.now
 	}
 	c.State, c.AgentLeg = CallEnding, ""
-	if talked {
+	if talked && c.Agent != "" {
 		a := m.agents[c.Agent]
 		m.part(a)
 		m.talkOver(a, c)
@@ -260,6 +260,8 @@ func (m *Machine) stopCallTimers(c *call) {
 		m.timers.stop(timerRetry, id, "")
 	case CallLeaving:
 		m.timers.stop(timerDismiss, id, "")
+	case CallHunting:
+		m.awaitOver(c)
 	}
 }
 
@@ -296,7 +298,7 @@ func (m *Machine) callEndedFact(c *call) {
 		stamp("arrived", c.Arrived).stamp("answered", c.Answered).stamp("enqueued", c.Enqueued).
 		stamp("bridged", c.Bridged).stamp("ended", c.Ended).
 		seconds("wait", between(c.Enqueued, waited)).seconds("talk", between(c.Bridged, c.Ended)).
-		int("offers", c.Offers).media(media)
+		int("offers", c.Offers).text("chain", string(c.Chain)).counted("transfers", c.Transfers).media(media)
 	if c.Number != "" {
 		w.flag("callback", c.Callback).text("task", string(c.Task)).int("attempts", c.Attempts)
 	}

@@ -24,6 +24,10 @@ func (m *Machine) lives(o Owner) bool {
 // a node that has just started knows nothing of those calls and has the
 // longest way to go.
 func (m *Machine) nodeStarted(b NodeStarted) Result {
+	version := max(b.Version, 1)
+	if version < m.version {
+		return m.noop(ReasonOldVersion)
+	}
 	n := m.node(b.Node)
 	if n == nil {
 		n = &Node{ID: b.Node}
@@ -32,7 +36,10 @@ func (m *Machine) nodeStarted(b NodeStarted) Result {
 	}
 	n.Alive = false
 	heirs := m.liveNodes()
-	*n = Node{ID: b.Node, Incarnation: m.index, Alive: true, SIP: b.SIP, Peer: b.Peer}
+	*n = Node{
+		ID: b.Node, Incarnation: m.index, Alive: true, SIP: b.SIP, Peer: b.Peer,
+		Version: version, Agreed: n.Agreed, // its disk is the same
+	}
 	if len(heirs) == 0 {
 		heirs = []*Node{n}
 	}
@@ -164,6 +171,10 @@ func (m *Machine) outstanding(c *call) {
 		if !c.Prompt.Started {
 			m.play(c, c.Prompt.Name, c.Prompt.Loop)
 			m.after(promptWatchdog, timerPrompt, string(c.ID), "")
+		}
+	case CallHunting:
+		if c.Prompt.Loop && !c.Prompt.Started {
+			m.play(c, c.Prompt.Name, true)
 		}
 	case CallWaiting:
 		if l := c.promised(); l != nil && l.State == LegUp && !c.Prompt.Started {

@@ -115,6 +115,9 @@ type (
 		Node NodeID `cbor:"1,keyasint"`
 		SIP  string `cbor:"2,keyasint"` // host:port other parts reach its SIP at
 		Peer string `cbor:"3,keyasint"` // host:port of its API for the other routers
+		// Version is the highest version of behaviour it knows (MaxVersion of
+		// its build); 0, as before there was the field, means 1.
+		Version uint32 `cbor:"4,keyasint,omitempty"`
 	}
 	// NodeDied says one life of a routerd ended. A later life is not touched.
 	NodeDied struct{ Owner }

@@ -56,6 +56,8 @@ func (m *Machine) renewDials(c *call) {
 			continue
 		}
 		again := Leg{Role: l.Role, Number: l.Number, Trunk: l.Trunk, RingFor: l.RingFor}
+		m.freeChannel(l.Trunk)
+		l.Trunk = "" // its channel is the new leg's
 		m.cancelRing(c, l, CauseTakeover)
 		was := l.ID
 		l = m.newLeg(c, again)
@@ -76,8 +78,9 @@ func (m *Machine) dialTimedOut(c *call, id LegID) {
 
 // dialAnswered: who was called answered.
 func (m *Machine) dialAnswered(c *call, l *Leg, media Media) Result {
-	if l.Role != RoleCaller {
-		return m.noop(ReasonUnexpected)
+	if l.Role == RoleParty {
+		m.partyAnswered(c, l, media)
+		return Result{Applied: true}
 	}
 	m.stopLegTimers(c, l)
 	l.State, l.Media, l.Answered = LegUp, media, m.now

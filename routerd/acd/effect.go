@@ -95,8 +95,9 @@ type (
 	// Resync, to every node: the life of a router whose state is not the
 	// majority's must end, and its copy of the state with it.
 	Resync struct {
-		Owner Owner
-		Index uint64 // at which the states differed
+		Owner  Owner
+		Index  uint64 // at which the states differed
+		Agreed uint64 // last one at which they are known to have been the same; 0: none
 	}
 )
 

@@ -119,6 +119,10 @@ func (m *Machine) route(c *call) {
 		c.Queue, c.Chain, c.Priority, c.Needs = r.queue, r.chain, r.priority, r.needs
 	}
 	c.State = CallLeaving
+	if chain := m.chains[c.Chain]; chain != nil {
+		m.hunt(c, chain)
+		return
+	}
 	m.enter(c, c.Queue)
 }
 
@@ -182,6 +186,8 @@ func (m *Machine) divert(c *call, t *Then, cause string) {
 	switch {
 	case t.Queue != "" && moves:
 		w.text("to", "queue:"+string(t.Queue))
+	case t.Chain != "" && moves:
+		w.text("to", "chain:"+string(t.Chain))
 	case t.Prompt != "":
 		w.text("to", "prompt:"+t.Prompt)
 	case callback:
@@ -194,6 +200,9 @@ func (m *Machine) divert(c *call, t *Then, cause string) {
 	case t.Queue != "" && moves:
 		c.Moves++
 		m.enter(c, t.Queue)
+	case t.Chain != "" && moves:
+		c.Moves++
+		m.hunt(c, m.chains[t.Chain])
 	case t.Prompt != "":
 		m.dismiss(c, t.Prompt, cause)
 	case callback:

@@ -91,21 +91,39 @@ const (
 	// FactOfferCrossed (call, leg, agent): the agent answered a leg that was
 	// being cancelled; it is hung up.
 	FactOfferCrossed = "offer.crossed"
-	// FactCallBridged (call, leg, agent, queue): wait.
+	// FactCallBridged (call, leg, agent if it is one's, queue): wait (since the
+	// ticket, or since the last conversation was over).
 	FactCallBridged = "call.bridged"
+	// FactCallHunting (call), a chain's steps are tried: chain (none: of a
+	// transfer), steps (how many), ticket.
+	FactCallHunting = "call.hunting"
+	// FactChainStep (call, agent if it is one's): chain, step (1 for the first),
+	// number, after (why the step before was lost: busy, declined, no-answer,
+	// unavailable, lost), does (offer; dial; wait, for an agent who is busy; pass,
+	// with class; skip: the card has nothing there), wait.
+	FactChainStep = "chain.step"
+	// FactPartyAnswered (call, leg), somebody outside: number, rang, wait, codec,
+	// suite, media.
+	FactPartyAnswered = "party.answered"
+	// FactCallTransferred (call, leg, agent who gives it away, queue it came
+	// from): to (queue:, agent:, chain: or number: and the name), reason, talk,
+	// ticket.
+	FactCallTransferred = "call.transferred"
 	// FactLegEnded (call, leg, agent for an agent's), one per leg, its CDR:
-	// role, cause, code (if any), started, answered (machine times in ns, 0:
-	// never), codec, suite, media.
+	// role, cause, code (if any), trunk and number (of one that was dialled),
+	// started, answered (machine times in ns, 0: never), codec, suite, media.
 	FactLegEnded = "leg.ended"
-	// FactCallEnded (call, agent who served it, queue, node), one per call, its
-	// CDR: outcome (served, abandoned,
-	// dropped; or why it was not served: closed, join-empty, full, not-admitted,
-	// timeout, leave-empty, exit-key; of callbacks and tasks also unreached,
-	// expired, called-in, cancelled), by (caller, agent, system),
-	// cause, trunk, edge, from, to, sip_call_id, ticket, arrived, answered,
-	// enqueued, bridged, ended (machine times in ns, 0: never), wait (in the
-	// queue), talk, offers, codec, suite, media, and of callbacks and tasks callback
-	// (true), task, attempts. From is the customer's number, whoever called.
+	// FactCallEnded (call, agent who talked last, queue it was in last, node), one
+	// per call, its CDR: outcome (served, abandoned, dropped; or why it was not
+	// served: closed, join-empty, full, not-admitted, timeout, leave-empty,
+	// exit-key; of callbacks and tasks also unreached, expired, called-in,
+	// cancelled), by (caller, agent, party, system), cause, trunk, edge, from, to,
+	// sip_call_id, ticket, arrived, answered, enqueued, bridged (first), ended
+	// (machine times in ns, 0: never), wait (from ticket to conversation), talk
+	// (from the first conversation to the end), offers, chain (it came through
+	// last), transfers (if any), codec, suite, media, and of callbacks and tasks
+	// callback (true), task, attempts. From is the customer's number, whoever
+	// called.
 	FactCallEnded = "call.ended"
 	// FactCallMoved (call, node: the new owner), a takeover: from, to
 	// (node/incarnation), epoch, cause (node-died, node-restarted, claimed).
@@ -118,13 +136,25 @@ const (
 	FactMediaReleased = "media.released"
 	// FactAgentStatus (agent): status, was, reason.
 	FactAgentStatus = "agent.status"
+	// FactAgentPending (agent, call): during a call a status was asked for that
+	// takes effect after it: status, was (asked for before), reason, cancelled
+	// (only if so: status is the one in force, which stays).
+	FactAgentPending = "agent.pending"
 	// FactAgentState (agent, call if any): state, was.
 	FactAgentState = "agent.state"
+	// FactAgentWrapUp (agent), its end was moved: remaining, was, bounded (only
+	// if more was asked for than the queue allows).
+	FactAgentWrapUp = "agent.wrap-up"
+	// FactAgentCorrected (agent, call, leg), an audit freed the agent of a leg
+	// without a dialog: state (of the agent; cancelling: only the end of an
+	// earlier leg was waited for), leg_state, cause.
+	FactAgentCorrected = "agent.corrected"
 	// FactAgentRegistered (agent): uri, user_agent. Refreshes are not facts.
 	FactAgentRegistered = "agent.registered"
 	// FactAgentUnregistered (agent): uri, cause (removed, expired, replaced, deleted).
 	FactAgentUnregistered = "agent.unregistered"
-	// FactAgentDeleted (agent): the configuration no longer has the agent.
+	// FactAgentDeleted (agent): the configuration no longer has the agent, whose
+	// last call, if any, is over.
 	FactAgentDeleted = "agent.deleted"
 	// FactNodeStarted (node): incarnation, sip.
 	FactNodeStarted = "node.started"
@@ -134,8 +164,20 @@ const (
 	FactWorkerStarted = "worker.started"
 	// FactWorkerDied: worker, incarnation.
 	FactWorkerDied = "worker.died"
-	// FactConfigApplied: queues, agents (how many).
+	// FactNodeDiverged (node), its state is not that of the majority, or there is
+	// none: incarnation, index, agreed (the last index at which it was), hash
+	// (its first 8 bytes), resync (only if it was told to start over).
+	FactNodeDiverged = "node.diverged"
+	// FactConfigApplied: version, by, comment, queues, agents (how many).
 	FactConfigApplied = "config.applied"
+	// FactQueueRetired (queue), it is no longer configured but calls are in it or
+	// lead there: calls (bound for it).
+	FactQueueRetired = "queue.retired"
+	// FactQueueDropped (queue): no call needs a retired queue any more.
+	FactQueueDropped = "queue.dropped"
+	// FactVersionActivated, the machine behaves otherwise from here on: version,
+	// was.
+	FactVersionActivated = "version.activated"
 )
 
 // Fact is one row of the append-only history, unique by (Index, N).
@@ -302,6 +344,14 @@ func (w *factWriter) seconds(key string, d time.Duration) *factWriter {
 	from := w.begin(key)
 	w.c.buf = appendSeconds(w.c.buf, d)
 	return w.end(from)
+}
+
+// counted adds a number unless it is 0.
+func (w *factWriter) counted(key string, v int) *factWriter {
+	if v != 0 {
+		w.int(key, v)
+	}
+	return w
 }
 
 // flag adds "true", or nothing.

@@ -31,6 +31,13 @@ func (s *State) Hash() [32]byte {
 	d.num(uint64(s.Version))
 	d.list(len(s.Configs), func(i int) { s.Configs[i].digest(&d) })
 	d.list(len(s.Retired), func(i int) { s.Retired[i].digest(&d) })
+	d.list(len(s.RetiredSeats), func(i int) {
+		r := &s.RetiredSeats[i]
+		d.text(string(r.Agent))
+		r.Seat.digest(&d)
+	})
+	d.list(len(s.RetiredChains), func(i int) { s.RetiredChains[i].digest(&d) })
+	d.list(len(s.RetiredCalendars), func(i int) { s.RetiredCalendars[i].digest(&d) })
 	d.list(len(s.Tasks), func(i int) { s.Tasks[i].digest(&d) })
 	for _, list := range [][]Confirmation{s.Confirmed, s.Sinks} {
 		d.list(len(list), func(i int) { d.text(list[i].Reader); d.num(list[i].Index) })
@@ -180,11 +187,12 @@ func (a *Agent) digest(d *digest) {
 	d.flag(a.AutoAvailable)
 	d.list(len(a.Queues), func(i int) { d.text(string(a.Queues[i])) })
 	digestSkills(d, a.Skills)
-	d.list(len(a.Seats), func(i int) {
-		s := &a.Seats[i]
-		d.text(string(s.Queue))
-		d.num(uint64(s.Tier), uint64(s.Position), uint64(s.Priority))
-	})
+	d.list(len(a.Seats), func(i int) { a.Seats[i].digest(d) })
+}
+
+func (s *Seat) digest(d *digest) {
+	d.text(string(s.Queue))
+	d.num(uint64(s.Tier), uint64(s.Position), uint64(s.Priority))
 }
 
 func (c *Calendar) digest(d *digest) {
@@ -211,6 +219,7 @@ func (n *Node) digest(d *digest) {
 	d.text(string(n.ID), n.SIP, n.Peer)
 	d.num(n.Incarnation, uint64(n.Died))
 	d.flag(n.Alive)
+	d.num(uint64(n.Version), n.Agreed, n.Diverged)
 }
 
 func (w *Worker) digest(d *digest) {
@@ -230,7 +239,9 @@ func (c *Call) digest(d *digest) {
 		string(c.Queue), string(c.Agent), string(c.AgentLeg), c.Prompt.Name, c.By, c.Cause)
 	c.Owner.digest(d)
 	d.num(c.Epoch, c.Ticket, uint64(c.Arrived), uint64(c.Answered), uint64(c.Enqueued), uint64(c.Bridged),
-		uint64(c.Ended), uint64(c.Offers), uint64(c.LastLeg), uint64(c.WrapUp))
+		uint64(c.Ended), uint64(c.Offers), uint64(c.LastLeg), uint64(c.WrapUp), uint64(c.WrapUpMax), uint64(c.Transfers), uint64(c.Parted))
+	c.Hunt.digest(d)
+	d.text(string(c.Awaits))
 	d.flag(c.Prompt.Loop)
 	d.flag(c.Prompt.Started)
 	d.texts(c.Media)

@@ -11,12 +11,15 @@ const (
 	ClassDeclined    CauseClass = "declined"
 	ClassNoAnswer    CauseClass = "no-answer"
 	ClassUnavailable CauseClass = "unavailable" // there is no phone, or it can't take a call
+	ClassLost        CauseClass = "lost"        // by us: an audit found no dialog
 )
 
 // causeClass tells the class of a called leg's failure from its SIP code (0:
 // none) and cause.
 func causeClass(code int, cause string) CauseClass {
 	switch {
+	case cause == CauseNoDialog:
+		return ClassLost
 	case code == 486 || code == 600:
 		return ClassBusy
 	case code == 403 || code > 600:
@@ -176,7 +179,11 @@ func (m *Machine) legOver(c *call, id LegID, cause string, code int) Result {
 	case under.ending():
 		// The call goes on.
 	case id == c.AgentLeg:
-		m.endCall(c, endedBy(ByAgent, cause, code), cause, 0)
+		by := ByAgent
+		if under.Role == RoleParty {
+			by = ByParty
+		}
+		m.endCall(c, endedBy(by, cause, code), cause, 0)
 	case under.offered():
 		m.deviceOver(c, *l)
 	default:
@@ -188,7 +195,7 @@ func (m *Machine) legOver(c *call, id LegID, cause string, code int) Result {
 // endedBy tells a party that hung up from a leg that was lost.
 func endedBy(party, cause string, code int) string {
 	switch cause {
-	case "timeout", "expired", CauseMedia, CauseLost:
+	case "timeout", "expired", CauseMedia, CauseLost, CauseNoDialog:
 		return BySystem
 	}
 	if code != 0 {
@@ -205,7 +212,7 @@ func (m *Machine) legLost(c *call, id LegID) {
 // legDone makes a leg over and frees what it held.
 func (m *Machine) legDone(c *call, l *Leg, cause string, code int) {
 	drained := l.Role == RoleAgent && l.ending()
-	if !l.ending() || cause == CauseLost {
+	if !l.ending() || cause == CauseLost || cause == CauseNoDialog {
 		l.Cause, l.Code = cause, code // else it keeps the cause for which it was ended
 	}
 	m.stopLegTimers(c, l)
@@ -215,6 +222,9 @@ func (m *Machine) legDone(c *call, l *Leg, cause string, code int) {
 		text("role", string(l.Role)).text("cause", l.Cause)
 	if l.Code != 0 {
 		w.int("code", l.Code)
+	}
+	if l.Number != "" {
+		w.text("trunk", string(l.Trunk)).text("number", l.Number)
 	}
 	w.stamp("started", l.Started).stamp("answered", l.Answered).media(l.Media)
 	if drained {

@@ -30,6 +30,7 @@ type Machine struct {
 
 	trunks   map[TrunkID]*Trunk  // of config
 	numbers  map[string]*Number  // of config
+	chains   map[ChainID]*Chain  // of config and retired
 	channels map[TrunkID]int     // caller legs that are not over
 	sessions map[string]*session // by id
 	timers   timers
@@ -39,7 +40,7 @@ type Machine struct {
 
 	version   uint32
 	configs   []ConfigVersion
-	retired   []Queue
+	retired   retired
 	tasks     map[TaskID]*Task
 	cursors   map[cursorKey]*Cursor
 	loads     map[loadKey]*load
@@ -54,6 +55,7 @@ type Machine struct {
 	dirty   []*class // may have both a waiting call and an idle agent
 	stirred []*queue // calls may stand in their lines for the first time
 	picked  pick
+	wanted  []*agent // of calls that wait for just them, whose state changed
 
 	mediaFreed bool // an address became free for its home worker
 }
@@ -75,6 +77,7 @@ func New() *Machine {
 		cursors:  make(map[cursorKey]*Cursor),
 		loads:    make(map[loadKey]*load),
 		spoken:   spokenLog{last: make(map[string]spoken)},
+		version:  1,
 
 		owned:     make(map[NodeID]int),
 		customers: make(map[string]*customer),
@@ -110,6 +113,7 @@ func (m *Machine) Apply(index uint64, cmd Command) (Result, []Effect) {
 	if m.mediaFreed {
 		m.arrangeMedia()
 	}
+	m.serveHunters()
 	m.forgetDeleted()
 	m.dispatch()
 	m.facts.close()
@@ -149,8 +153,14 @@ func (m *Machine) apply(body Body) Result {
 		return m.taskCreated(b)
 	case TaskCancelled:
 		return m.taskCancelled(b)
-	case WrapUpSet, DialogsAudited, HashReported, Activated:
-		return m.noop(ReasonUnexpected)
+	case WrapUpSet:
+		return m.wrapUpSet(b)
+	case DialogsAudited:
+		return m.dialogsAudited(b)
+	case HashReported:
+		return m.hashReported(b)
+	case Activated:
+		return m.activated(b)
 	}
 	panic(fmt.Sprintf("acd: index %d: unknown command %T", m.index, body))
 }
@@ -211,14 +221,14 @@ func (m *Machine) applyToCall(body onCall) Result {
 		return m.legOver(c, b.Leg, b.Reason, b.Code)
 	case LegEnded:
 		return m.legOver(c, b.Leg, b.Cause, 0)
+	case CallTransferred:
+		return m.callTransferred(c, b)
 	case DigitsCollected:
 		return m.digitsCollected(c, b)
 	case CallTagged:
 		return m.callTagged(c, b)
 	case CallbackRequested:
 		return m.callbackRequested(c, b)
-	case CallTransferred:
-		return m.noop(ReasonUnexpected)
 	}
 	panic(fmt.Sprintf("acd: index %d: unknown command %T", m.index, body))
 }

@@ -200,7 +200,7 @@ func (m *Machine) resumeMedia(moved []movedAddress) {
 			m.fact(Fact{Kind: FactCallMediaMoved, Call: c.ID}).
 				text("address", mv.address).text("from", string(mv.from)).text("to", string(h.Worker))
 			switch c.State {
-			case CallWaiting:
+			case CallWaiting, CallHunting:
 				if c.Prompt.Loop {
 					m.play(c, c.Prompt.Name, true)
 				}

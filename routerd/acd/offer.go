@@ -144,25 +144,23 @@ func (m *Machine) ringAgent(c *call, a *agent, offer int, ring time.Duration) {
 // accept: the agent answered, the two are connected. Whoever else was rung for
 // the call is not needed any more: exactly one wins.
 func (m *Machine) accept(c *call, l *Leg, media Media) {
-	q := m.queues[c.Queue]
+	var q *queue
 	if c.State == CallWaiting {
+		q = m.queues[c.Queue]
 		q.answered(c, m.now)
 	}
 	m.leaveQueue(c)
 	m.stopCallTimers(c)
 	m.timers.stop(timerOffer, string(c.ID), itoa(l.Offer))
 	l.State, l.Media, l.Answered, l.Contacts = LegUp, media, m.now, nil
-	c.State, c.Bridged, c.WrapUp = CallTalking, m.now, 0
-	if q != nil {
-		c.WrapUp = q.WrapUp
-	}
-	c.Agent, c.AgentLeg = l.Agent, l.ID
+	waited := c.waited(m.now)
+	c.talks(l.Agent, l.ID, m.now)
 	m.spoke(c, l.Agent)
 	m.meet(c)
 	m.taskEnds(c, "connected")
 	a := m.agents[l.Agent]
 	a.Missed, a.Leg = 0, l.ID
-	waited := between(c.Enqueued, m.now)
+	c.WrapUp, c.WrapUpMax = a.wrapUp(q)
 	m.fact(c.offerFact(FactOfferAccepted, l.ID, l.Agent)).
 		seconds("rang", between(l.Started, m.now)).seconds("wait", waited).media(media)
 	m.setAgentState(a, InCall)

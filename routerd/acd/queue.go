@@ -18,6 +18,7 @@ type queue struct {
 
 	standing int  // calls in the lines of its classes
 	stirred  bool // in Machine.stirred
+	retired  bool // no longer configured: no call is sent here any more
 
 	estimate *Estimate // in Machine.estimates
 }
@@ -55,10 +56,7 @@ func (m *Machine) enqueue(c *call) {
 	if c.Caller != "" {
 		m.meet(c)
 	}
-	if c.Ticket == 0 {
-		m.tickets++
-		c.Ticket, c.Enqueued = m.tickets, m.now
-	}
+	m.giveTicket(c)
 	c.Ring, c.Sticky = 0, ""
 	if c.State != CallRetrying { // else it counts as having been here all the time
 		c.Joined, c.Sticky = m.now, m.lastSpoken(c, q)
@@ -91,6 +89,14 @@ func (m *Machine) attend(c *call, q *queue, p50 time.Duration, known bool) {
 		m.play(c, q.Music, true)
 	}
 	m.announceFirst(c, q)
+}
+
+// giveTicket gives a call its place in every line it will be in, once.
+func (m *Machine) giveTicket(c *call) {
+	if c.Ticket == 0 {
+		m.tickets++
+		c.Ticket, c.Enqueued = m.tickets, m.now
+	}
 }
 
 // requeue puts a waiting call to its ticket's place in line, and takes it out

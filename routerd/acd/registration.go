@@ -112,8 +112,11 @@ func (m *Machine) contactsChanged(a *agent, had int) {
 		if a.cfg.AutoAvailable && a.Status == LoggedOut {
 			m.setStatus(a, Available, CauseAutomatic)
 		}
+		if a.Pending == LoggedOut && a.PendingReason == CauseUnregistered {
+			m.askStatus(a, a.Status, a.Reason) // the phone is back before the call is over
+		}
 	case had > 0 && len(a.Contacts) == 0 && a.cfg.AutoAvailable && a.Status != LoggedOut:
-		m.setStatus(a, LoggedOut, "unregistered")
+		m.askStatus(a, LoggedOut, CauseUnregistered)
 	}
 	m.agentReady(a)
 }

@@ -25,7 +25,8 @@ func (m *Machine) Snapshot() *State {
 		Timers:     make([]Timer, 0, m.timers.heap.len()),
 		NoOps:      m.NoOps(),
 		FactsFirst: m.facts.first, FactsGone: m.facts.gone, FactsSum: m.facts.sum,
-		Version: m.version, Configs: slices.Clone(m.configs), Retired: slices.Clone(m.retired),
+		Version: m.version, Configs: slices.Clone(m.configs), Retired: m.retired.queues,
+		RetiredSeats: m.retired.seats, RetiredChains: m.retired.chains, RetiredCalendars: m.retired.calendars,
 		Tasks:     make([]Task, 0, len(m.tasks)),
 		OverTasks: slices.Clone(m.overList),
 		Confirmed: slices.Clone(m.confirmed), Sinks: slices.Clone(m.sinks), Hashes: slices.Clone(m.hashes),
@@ -101,10 +102,16 @@ func (s *State) Sort() {
 // other machine may have. Facts in
 // the snapshot that belong to other chunks than the writer's are an error, and
 // so are references that lead nowhere: such a snapshot is damaged.
+//
+// A state of a later version of behaviour than MaxVersion is an UnknownVersion.
 func Restore(s *State) (*Machine, error) {
+	if s.Version > MaxVersion {
+		return nil, UnknownVersion(s.Version)
+	}
 	m := New()
 	m.index, m.now, m.tickets = s.Index, s.Now, s.Tickets
-	m.version, m.configs, m.retired = s.Version, s.Configs, s.Retired
+	m.version, m.configs = max(s.Version, 1), s.Configs
+	m.retired = retired{s.Retired, s.RetiredSeats, s.RetiredChains, s.RetiredCalendars}
 	m.confirmed, m.sinks, m.hashes = s.Confirmed, s.Sinks, s.Hashes
 	for i := range s.Tasks {
 		m.tasks[s.Tasks[i].ID] = &s.Tasks[i]
@@ -208,7 +215,7 @@ func (s *State) check(m *Machine) error {
 		}
 	}
 	queues := make(map[QueueID]bool)
-	for _, q := range s.Config.Queues {
+	for _, q := range slices.Concat(s.Config.Queues, s.Retired) {
 		queues[q.ID] = true
 	}
 	configured := make(map[AgentID]bool)
@@ -221,7 +228,7 @@ func (s *State) check(m *Machine) error {
 		}
 	}
 	for _, c := range s.Calls {
-		if c.Bridged == 0 && c.Ended == 0 && !queues[c.Queue] {
+		if c.Ended == 0 && c.Queue != "" && !queues[c.Queue] || c.State == CallWaiting && c.Queue == "" {
 			fault("call %s: no queue %q", c.ID, c.Queue)
 		}
 		for _, l := range c.Legs {

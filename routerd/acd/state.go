@@ -28,7 +28,7 @@ type State struct {
 	Tasks     []Task          `cbor:"19,keyasint"`
 	Confirmed []Confirmation  `cbor:"20,keyasint"` // of facts, by router
 	Sinks     []Confirmation  `cbor:"21,keyasint"` // of facts, by external sink
-	Hashes    []HashReport    `cbor:"22,keyasint"` // that wait for the other routers'
+	Hashes    []HashReport    `cbor:"22,keyasint"` // of the last indexes, by index and router
 	FactsGone uint64          `cbor:"23,keyasint"` // log index of the last fact dropped before Facts
 	Estimates []Estimate      `cbor:"27,keyasint"` // by queue
 	OverTasks []OverTask      `cbor:"28,keyasint"` // oldest first
@@ -36,6 +36,10 @@ type State struct {
 	Spoken  [][]byte `cbor:"26,keyasint"` // who spoke with whom, see spokenLog; shared like the facts
 	Cursors []Cursor `cbor:"24,keyasint"` // of round-robin
 	Loads   []Load   `cbor:"25,keyasint"` // of least-busy
+
+	RetiredSeats     []RetiredSeat `cbor:"32,keyasint"` // by queue and agent
+	RetiredChains    []Chain       `cbor:"33,keyasint"` // no longer configured, but what is retired or a call leads there
+	RetiredCalendars []Calendar    `cbor:"34,keyasint"`
 
 	// The two parts that grow; acdwire writes them one by one. Both are shared
 	// with the machine and never change: it copies a call before it changes one.
@@ -51,6 +55,13 @@ type ConfigVersion struct {
 	By      string `cbor:"4,keyasint"`
 	Comment string `cbor:"5,keyasint"`
 	Source  []byte `cbor:"6,keyasint"` // as ConfigApplied brought it
+}
+
+// RetiredSeat is the place of an agent in a queue that is no longer configured:
+// as long as calls wait there the agents serve it as they did.
+type RetiredSeat struct {
+	Agent AgentID `cbor:"1,keyasint"`
+	Seat  Seat    `cbor:"2,keyasint"`
 }
 
 // TaskState is where a task is in its life.
@@ -98,6 +109,9 @@ type Node struct {
 	SIP         string `cbor:"4,keyasint"`
 	Peer        string `cbor:"5,keyasint"`
 	Died        Time   `cbor:"6,keyasint,omitempty"` // when its latest life ended; 0: it lives
+	Version     uint32 `cbor:"7,keyasint"`           // of behaviour, the highest it knows
+	Agreed      uint64 `cbor:"8,keyasint"`           // last index at which its state was known to be the majority's
+	Diverged    uint64 `cbor:"9,keyasint"`           // last index at which it was not, or there was no majority; 0: agreed since
 }
 
 // Worker is a mediad, dead or alive.
@@ -144,6 +158,7 @@ const (
 const (
 	ByCaller = "caller"
 	ByAgent  = "agent"
+	ByParty  = "party" // somebody outside, see RoleParty
 	BySystem = "system"
 )
 
@@ -167,18 +182,22 @@ const (
 	CauseNoQueue       = "no-queue" // a task's queue is configured no longer
 	CauseMedia         = "media"    // its media address has no live worker
 	CauseFailed        = "failed"
-	CauseLost          = "lost"       // the end of a leg was never reported
-	CauseRingTimeout   = "no-answer"  // nobody answered in time
-	CauseElsewhere     = "elsewhere"  // another device or agent answered
-	CauseDeclined      = "declined"   // another device of the agent refused for all of them
-	CauseTakeover      = "takeover"   // the leg of an offer that goes on as another
-	CauseCrossed       = "crossed"    // answered while being cancelled
-	CauseNoPhone       = "no-phone"   // an offer can't go on: the agent has no contact left
-	CauseNodeDied      = "node-died"  // a takeover
-	CauseRestarted     = "restarted"  // a takeover: the node began a new life
-	CauseClaimed       = "claimed"    // a takeover by CallClaimed
-	CauseRONA          = "rona"       // reason of OnBreak after too many missed offers
-	CauseAutomatic     = "registered" // reason of a status set by AutoAvailable
+	CauseNobody        = "nobody"      // nobody of a chain answered
+	CauseTransferred   = "transferred" // of the leg of the agent who gave the call away
+	CauseLost          = "lost"        // the end of a leg was never reported
+	CauseNoDialog      = "no-dialog"   // an audit found that the leg's owner has no dialog for it
+	CauseRingTimeout   = "no-answer"   // nobody answered in time
+	CauseElsewhere     = "elsewhere"   // another device or agent answered
+	CauseDeclined      = "declined"    // another device of the agent refused for all of them
+	CauseTakeover      = "takeover"    // the leg of an offer that goes on as another
+	CauseCrossed       = "crossed"     // answered while being cancelled
+	CauseNoPhone       = "no-phone"    // an offer can't go on: the agent has no contact left
+	CauseNodeDied      = "node-died"   // a takeover
+	CauseRestarted     = "restarted"   // a takeover: the node began a new life
+	CauseClaimed       = "claimed"     // a takeover by CallClaimed
+	CauseRONA          = "rona"        // reason of OnBreak after too many missed offers
+	CauseAutomatic     = "registered"  // reason of a status set by AutoAvailable
+	CauseUnregistered  = "unregistered"
 )
 
 // Call is an open call.
@@ -239,8 +258,13 @@ type Call struct {
 	Chain ChainID `cbor:"47,keyasint"`
 	Step  int     `cbor:"48,keyasint"`
 
-	Moves        int `cbor:"55,keyasint"` // from queue to queue or chain by rules
-	ToldPosition int `cbor:"56,keyasint"` // announced last in this queue; 0: none
+	Moves        int           `cbor:"55,keyasint"` // from queue to queue or chain by rules
+	ToldPosition int           `cbor:"56,keyasint"` // announced last in this queue; 0: none
+	WrapUpMax    time.Duration `cbor:"61,keyasint"` // like WrapUp: up to which the agent may extend it
+	Hunt         Chain         `cbor:"62,keyasint"` // what is tried, as it was when it began
+	Awaits       AgentID       `cbor:"63,keyasint"` // the step's agent is busy and waited for
+	Transfers    int           `cbor:"64,keyasint"`
+	Parted       Time          `cbor:"65,keyasint"` // an agent gave it away last; 0: never
 }
 
 // Prompt is what a leg was ordered to hear.

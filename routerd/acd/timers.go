@@ -34,6 +34,9 @@ const (
 	timerRetry        TimerKind = 20 // call: its customer is tried again
 	timerExpire       TimerKind = 21 // call: its customer is not tried any more
 	timerTask         TimerKind = 22 // task: is due
+
+	timerHunt    TimerKind = 27 // call: the agent it waits for is still busy
+	timerRetired TimerKind = 26 // the whole: what is retired may be needed no more
 )
 
 // Bounds on what the machine waits for. They outlast the SIP engine's own
@@ -212,6 +215,10 @@ func (m *Machine) fire(t Timer) {
 		m.registrationsExpired(m.timedAgent(t))
 	case timerClosed:
 		delete(m.closed, CallID(t.ID))
+	case timerHunt:
+		m.awaitedTooLong(m.timedCall(t))
+	case timerRetired:
+		m.retiredChecked()
 	case timerSession:
 		m.sessionUnused(t.ID)
 	default:

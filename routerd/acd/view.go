@@ -120,6 +120,7 @@ type QueueInfo struct {
 	Oldest  Time // when the first of them was enqueued; 0: none
 	Agents  int  // who serve it and are available
 	Idle    int  // of those, who could be offered a call now
+	Retired bool // no longer configured, gone with its last call
 }
 
 // Queues returns the figures of all queues.
@@ -134,7 +135,7 @@ func (m *Machine) Queues() []QueueInfo {
 	for _, id := range slices.Sorted(maps.Keys(m.queues)) {
 		q := m.queues[id]
 		out = append(out, QueueInfo{
-			ID: id, Waiting: q.length, Oldest: oldest[id], Idle: q.out[notExcluded],
+			ID: id, Waiting: q.length, Oldest: oldest[id], Idle: q.out[notExcluded], Retired: q.retired,
 			Agents: len(q.seats) - q.out[isLoggedOut] - q.out[isOnBreak] - q.out[isInTraining],
 		})
 	}

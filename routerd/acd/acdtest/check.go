@@ -20,6 +20,7 @@ func Check(m *acd.Machine) error {
 	k.agentStates()
 	k.media()
 	k.timers()
+	k.retired()
 	k.channels(m)
 	k.waiting(m)
 	return errors.Join(k.errs...)
@@ -48,7 +49,15 @@ func (k *checker) calls() {
 			tickets[c.Ticket] = c.ID
 		}
 		k.legs(c)
-		if c.AgentLeg != "" {
+		if c.State == acd.CallHunting || c.Awaits != "" {
+			k.hunting(c)
+		}
+		if c.AgentLeg != "" && c.Agent == "" {
+			at := slices.IndexFunc(c.Legs, func(l acd.Leg) bool { return l.ID == c.AgentLeg })
+			if at < 0 || c.Legs[at].Role != acd.RoleParty || c.Legs[at].State != acd.LegUp {
+				k.fault("call %s talks on leg %s, which is nobody's", c.ID, c.AgentLeg)
+			}
+		} else if c.AgentLeg != "" {
 			a := k.agents[c.Agent]
 			if a == nil || a.Call != c.ID || a.Leg != c.AgentLeg {
 				k.fault("call %s talks to agent %s on leg %s, but the agent does not say so", c.ID, c.Agent, c.AgentLeg)
@@ -99,6 +108,26 @@ func (k *checker) legs(c *acd.Call) {
 	}
 }
 
+// hunting: exactly one thing goes on in a chain, and something ends it; nobody
+// waits for an agent who could be offered the call.
+func (k *checker) hunting(c *acd.Call) {
+	doing := len(offersOf(c))
+	for i := range c.Legs {
+		if l := &c.Legs[i]; l.Role == acd.RoleParty && (l.State == acd.LegNew || l.State == acd.LegRinging) {
+			doing++
+		}
+	}
+	if c.Awaits != "" {
+		doing++
+		if a := k.agents[c.Awaits]; a == nil || a.State == acd.Idle && a.Draining == 0 || a.Status != acd.Available {
+			k.fault("call %s waits for agent %s, who is not busy", c.ID, c.Awaits)
+		}
+	}
+	if doing != 1 || c.State != acd.CallHunting || c.Ticket == 0 {
+		k.fault("call %s is %s with ticket %d at step %d of a chain and does %d things", c.ID, c.State, c.Ticket, c.Step, doing)
+	}
+}
+
 // offer: the agent knows of it and something ends it.
 func (k *checker) offer(c *acd.Call, first *acd.Leg) {
 	a := k.agents[first.Agent]
@@ -123,8 +152,14 @@ func (k *checker) agentStates() {
 		if a.Draining != k.draining[a.ID] {
 			k.fault("agent %s counts %d draining legs, there are %d", a.ID, a.Draining, k.draining[a.ID])
 		}
-		if a.State == acd.WrapUp && !k.armed(string(a.ID)) {
-			k.fault("agent %s is in wrap-up without a timer", a.ID)
+		if (a.State == acd.WrapUp) != (a.WrapUpEnds != 0) {
+			k.fault("agent %s is %s and may wrap up until %d", a.ID, a.State, a.WrapUpEnds)
+		}
+		if ends, armed := k.timer(string(a.ID), wrapUpTimer); a.State == acd.WrapUp && (!armed || ends > a.WrapUpEnds) {
+			k.fault("agent %s is in wrap-up and its timer, if any, is at %d: at most %d", a.ID, ends, a.WrapUpEnds)
+		}
+		if !busy && a.Pending != "" {
+			k.fault("agent %s is %s and waits to become %s", a.ID, a.State, a.Pending)
 		}
 	}
 }
@@ -184,6 +219,37 @@ func offersOf(c *acd.Call) []acd.Leg {
 		}
 	}
 	return out
+}
+
+// retired: every queue a call is bound for is there, and none twice.
+func (k *checker) retired() {
+	queues := make(map[acd.QueueID]bool)
+	for _, q := range slices.Concat(k.s.Config.Queues, k.s.Retired) {
+		if queues[q.ID] {
+			k.fault("queue %s is there twice", q.ID)
+		}
+		queues[q.ID] = true
+	}
+	for i := range k.s.Calls {
+		if c := k.s.Calls[i]; c.Ended == 0 && c.Queue != "" && !queues[c.Queue] {
+			k.fault("call %s is bound for queue %s, which is gone", c.ID, c.Queue)
+		}
+	}
+	if len(k.s.Retired)+len(k.s.RetiredChains)+len(k.s.RetiredCalendars) > 0 && !k.armed("") {
+		k.fault("nothing will drop what is retired")
+	}
+}
+
+// wrapUpTimer is the kind of the timer that ends a wrap-up.
+const wrapUpTimer acd.TimerKind = 7
+
+func (k *checker) timer(id string, kind acd.TimerKind) (at acd.Time, armed bool) {
+	for _, t := range k.s.Timers {
+		if t.ID == id && t.Kind == kind {
+			return t.At, true
+		}
+	}
+	return 0, false
 }
 
 func (k *checker) armed(id string) bool {

@@ -39,6 +39,7 @@ type FarEnd struct {
 	newest  uint64                  // ticket
 	told    map[acd.CallID]acd.Call // what waiting callers were told
 	plain   *Twin
+	lies    map[lie]bool // hashes that were reported wrong
 }
 
 // event is a command that is on its way, built when it is due.
@@ -56,6 +57,7 @@ func newFarEnd(dice Dice, light bool) (*FarEnd, error) {
 	f := &FarEnd{
 		Driver: NewDriver(), dice: dice, lives: make(map[acd.WorkerID]uint64), rang: make(map[acd.EffectID]bool),
 		ended: make(map[acd.CallID]int), tickets: make(map[acd.CallID]uint64), told: make(map[acd.CallID]acd.Call), plain: NewTwin(),
+		lies: make(map[lie]bool),
 	}
 	f.Light, f.Alone = light, light
 	// Sometimes agents wait for calls, sometimes calls for agents.
@@ -105,8 +107,10 @@ func (f *FarEnd) Step() error {
 			return f.agentActs()
 		case what == 11:
 			return f.callerActs()
-		case what == 12 && f.dice.Int(5, "reconfigure") == 0:
-			return f.propose("config", acd.ConfigApplied{Config: world(f.dice)})
+		case what == 12:
+			return f.administer()
+		case what == 13:
+			return f.transfer()
 		}
 	}
 	return f.next()
@@ -181,7 +185,7 @@ func (f *FarEnd) arrive() error {
 	f.arrived++
 	return f.propose("arrive", acd.CallArrived{
 		OnCall: acd.OnCall{Call: acd.CallID(fmt.Sprintf("c%d", f.arrived))}, Owner: owner,
-		Trunk: []acd.TrunkID{"sbc-a", "sbc-b"}[f.dice.Int(2, "trunk")], From: f.number(), To: fmt.Sprintf("+%d0%d", 1+f.dice.Int(len(simQueues), "to"), f.dice.Int(2, "number")),
+		Trunk: []acd.TrunkID{"sbc-a", "sbc-b"}[f.dice.Int(2, "trunk")], From: f.number(), To: f.dialled(),
 	})
 }
 
@@ -227,12 +231,14 @@ func (f *FarEnd) disturb(what int) error {
 // agentActs changes a status or a registration.
 func (f *FarEnd) agentActs() error {
 	a := simAgents[f.dice.Int(len(simAgents), "agent")]
-	switch f.dice.Int(6, "act") {
+	switch f.dice.Int(7, "act") {
 	case 0, 1:
 		return f.register(a)
 	case 2:
 		phone := []string{"phone", "desk"}[f.dice.Int(2, "phone")]
 		return f.propose("unregister", registration(string(a), phone, uint32(f.M.Index()), 0))
+	case 3:
+		return f.propose("wrap-up", acd.WrapUpSet{Agent: a, Remaining: time.Duration(f.dice.Int(30, "remaining")) * time.Second})
 	}
 	status := []acd.AgentStatus{acd.Available, acd.Available, acd.Available, acd.Available, acd.OnBreak, acd.LoggedOut}[f.dice.Int(6, "status")]
 	return f.propose("status", acd.AgentStatusSet{Agent: a, Status: status})
@@ -248,6 +254,10 @@ func (f *FarEnd) carryOut(effects []acd.Effect) error {
 			continue
 		}
 		switch o := e.Order.(type) {
+		case acd.Resync:
+			if err := f.resync(o); err != nil {
+				return err
+			}
 		case acd.AnswerCall:
 			f.answerCall(e, o)
 		case acd.PlayPrompt:

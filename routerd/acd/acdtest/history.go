@@ -27,7 +27,7 @@ func (f *FarEnd) history() error {
 			if ticket, err := strconv.ParseUint(fact.Attr("ticket"), 10, 64); err == nil {
 				f.tickets[acd.CallID(fact.Attr("into"))] = ticket
 			}
-		case acd.FactCallQueued:
+		case acd.FactCallQueued, acd.FactCallHunting:
 			ticket, err := strconv.ParseUint(fact.Attr("ticket"), 10, 64)
 			if had, ok := f.tickets[fact.Call]; ok {
 				if ticket != had {
@@ -56,7 +56,7 @@ func (f *FarEnd) drain() error {
 			}
 		}
 	}
-	until := f.M.Now().Add(10 * time.Minute)
+	until := f.M.Now().Add(40 * time.Minute) // rules may move a call ten times
 	for f.M.Now() < until && (f.M.OpenCalls() > 0 || len(f.M.Tasks()) > 0) {
 		if err := f.next(); err != nil {
 			return err

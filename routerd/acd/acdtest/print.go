@@ -23,6 +23,9 @@ func printResult(r acd.Result) []string {
 	default:
 		line = "no-op " + r.Reason
 	}
+	if r.Reason == acd.ReasonConfigChanged {
+		line += fmt.Sprintf(" version=%d", r.Version)
+	}
 	if !r.Applied && r.Epoch != 0 {
 		line += fmt.Sprintf(" epoch=%d", r.Epoch)
 	}
@@ -87,6 +90,8 @@ func printOrder(order acd.Order) string {
 		return fmt.Sprintf("hang up leg=%s cause=%s", o.Leg, o.Cause)
 	case acd.Release:
 		return "release media=" + strings.Join(o.Media, ",")
+	case acd.Resync:
+		return fmt.Sprintf("resync %s/%d index=%d agreed=%d", o.Owner.Node, o.Owner.Incarnation, o.Index, o.Agreed)
 	case acd.HostMedia:
 		return fmt.Sprintf("host %s on %s/%d standby=%s epoch=%d", o.Address, o.Worker, o.Incarnation, o.Standby, o.Epoch)
 	}
@@ -164,10 +169,19 @@ func printCall(c acd.Call) string {
 	if len(agents) > 0 {
 		fmt.Fprintf(b, " agent=%s", strings.Join(agents, ","))
 	}
+	if c.State == acd.CallHunting {
+		fmt.Fprintf(b, " step=%d", c.Step+1)
+	}
+	if c.Awaits != "" {
+		fmt.Fprintf(b, " awaits=%s", c.Awaits)
+	}
 	for _, l := range c.Legs {
 		fmt.Fprintf(b, " %s:%s", l.ID, l.State)
 		if l.Agent != "" {
 			fmt.Fprintf(b, ":%s", l.Agent)
+		}
+		if l.Role == acd.RoleParty {
+			fmt.Fprintf(b, ":%s", l.Number)
 		}
 	}
 	return b.String()
@@ -185,6 +199,12 @@ func printAgent(a acd.AgentInfo) string {
 	}
 	if a.Draining > 0 {
 		fmt.Fprintf(b, " draining=%d", a.Draining)
+	}
+	if a.Pending != "" {
+		fmt.Fprintf(b, " pending=%s", a.Pending)
+		if a.PendingReason != "" {
+			fmt.Fprintf(b, "(%s)", a.PendingReason)
+		}
 	}
 	if a.BackOff != 0 {
 		fmt.Fprintf(b, " back-off=%s", moment(a.BackOff))

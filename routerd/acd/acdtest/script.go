@@ -29,13 +29,17 @@ type block struct {
 // twin is restored from a snapshot before every block. An error is a promise
 // broken whatever the script expects.
 func RunFile(path string) (got, want string, err error) {
+	s := &script{Driver: NewDriver()}
+	return s.runFile(path)
+}
+
+func (s *script) runFile(path string) (got, want string, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", "", err
 	}
 	want = string(data)
 	blocks, tail := parseScript(want)
-	s := &script{Driver: NewDriver()}
 	var out strings.Builder
 	for _, b := range blocks {
 		for _, line := range b.above {

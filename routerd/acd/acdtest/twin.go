@@ -79,13 +79,14 @@ type made struct {
 // It is called after every command.
 func (t *Twin) Observe(m *acd.Machine) error {
 	s := m.Snapshot()
+	s.Config = served(s)
 	facts := m.FactsAfter(t.index, 0)
 	first := slices.IndexFunc(facts, dispatched)
 	if first < 0 {
 		first = len(facts)
 	}
 	t.worked(s)
-	if slices.ContainsFunc(facts, func(f acd.Fact) bool { return f.Kind == acd.FactConfigApplied }) {
+	if slices.ContainsFunc(facts, func(f acd.Fact) bool { return f.Kind == acd.FactConfigApplied || f.Kind == acd.FactQueueDropped }) {
 		t.configure(s)
 	}
 	v := t.before(s, facts[first:])
@@ -103,6 +104,24 @@ func (t *Twin) Observe(m *acd.Machine) error {
 		t.agents[s.Agents[i].ID] = &s.Agents[i]
 	}
 	return t.sameTurns(s)
+}
+
+// served is the configuration with the queues that are retired and the seats of
+// those who go on serving them: they are dispatched like any other.
+func served(s *acd.State) acd.Config {
+	cfg := s.Config
+	cfg.Queues = slices.Concat(cfg.Queues, s.Retired)
+	cfg.Agents = slices.Clone(cfg.Agents)
+	for i := range cfg.Agents {
+		a := &cfg.Agents[i]
+		a.Seats = slices.Clone(a.Seats)
+		for _, r := range s.RetiredSeats {
+			if r.Agent == a.ID {
+				a.Seats = append(a.Seats, r.Seat)
+			}
+		}
+	}
+	return cfg
 }
 
 // byStrategy tells an offer that a queue's strategy made.
@@ -144,9 +163,6 @@ func (t *Twin) before(s *acd.State, offers []acd.Fact) *view {
 	}
 	for i := range s.Config.Queues {
 		v.queues[s.Config.Queues[i].ID] = &s.Config.Queues[i]
-	}
-	for i := range s.Retired {
-		v.queues[s.Retired[i].ID] = &s.Retired[i]
 	}
 	for i := range s.Config.Agents {
 		a := &s.Config.Agents[i]

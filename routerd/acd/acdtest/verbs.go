@@ -29,6 +29,11 @@ var verbs = map[string]func(*script, *args) ([]string, error){
 	"prompt":       (*script).prompt,
 	"status":       (*script).status,
 	"register":     (*script).register,
+	"wrap-up":      (*script).wrapUp,
+	"audit":        (*script).audit,
+	"hash":         (*script).hash,
+	"transfer":     (*script).transfer,
+	"activate":     (*script).activate,
 	"tick":         (*script).tick,
 	"repeat":       (*script).repeat,
 	"call":         (*script).call,
@@ -46,18 +51,22 @@ var verbs = map[string]func(*script, *args) ([]string, error){
 	"retained":     (*script).retained,
 }
 
-// config: agents=a,b [auto=no] and any setting of queue sales and trunk sbc-a.
+// config: agents=a,b [auto=no] [base=N] [by=WHO] [comment=WHY] and any setting of
+// queue sales and trunk sbc-a.
 // Every agent serves sales; agents named in support=... serve support as well,
 // and those in only-support=... only that.
 func (s *script) config(a *args) ([]string, error) {
 	cfg := scriptConfig(a)
-	return s.propose(acd.ConfigApplied{Config: cfg, IfNone: a.text("if-none", "") != ""})
+	return s.propose(acd.ConfigApplied{
+		Config: cfg, IfNone: a.text("if-none", "") != "",
+		By: a.text("by", ""), Comment: a.text("comment", ""), Base: uint64(a.number("base", 0)),
+	})
 }
 
 func scriptConfig(a *args) acd.Config {
 	sales := acd.Queue{
 		ID: "sales", Music: a.text("music", "music"), Strategy: a.text("strategy", ""),
-		RingTimeout: a.duration("ring-timeout"), WrapUp: a.duration("wrap-up"), MaxWait: a.duration("max-wait"),
+		RingTimeout: a.duration("ring-timeout"), WrapUp: a.duration("wrap-up"), WrapUpMax: a.duration("wrap-up-max"), MaxWait: a.duration("max-wait"),
 		MaxLength: a.number("max-length", 0), MissedLimit: a.number("missed-limit", 0), RejectDelay: a.duration("reject-delay"),
 	}
 	support := sales
@@ -110,9 +119,10 @@ func registration(agent, uri string, cseq uint32, expires time.Duration) acd.Reg
 	}
 }
 
+// node-start NODE [version=N]
 func (s *script) nodeStart(a *args) ([]string, error) {
 	n := a.text("", "")
-	return s.propose(acd.NodeStarted{Node: acd.NodeID(n), SIP: n + ":5060", Peer: n + ":8443"})
+	return s.propose(acd.NodeStarted{Node: acd.NodeID(n), SIP: n + ":5060", Peer: n + ":8443", Version: uint32(a.number("version", 0))})
 }
 
 // node-die NODE [life=N]: the current life unless another is named.
@@ -301,7 +311,7 @@ func (s *script) call(a *args) ([]string, error) {
 	return []string{printCall(c)}, nil
 }
 
-// show calls|agents|queues|media|nodes|no-ops|trunks|timers
+// show calls|agents|queues|media|nodes|configs|no-ops|trunks|timers
 func (s *script) show(a *args) ([]string, error) {
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
@@ -316,7 +326,11 @@ func (s *script) show(a *args) ([]string, error) {
 		}
 	case "queues":
 		for _, q := range s.M.Queues() {
-			add("queue %s waiting=%d oldest=%s agents=%d idle=%d", q.ID, q.Waiting, moment(q.Oldest), q.Agents, q.Idle)
+			line := fmt.Sprintf("queue %s waiting=%d oldest=%s agents=%d idle=%d", q.ID, q.Waiting, moment(q.Oldest), q.Agents, q.Idle)
+			if q.Retired {
+				line += " retired"
+			}
+			add("%s", line)
 		}
 	case "waits":
 		for _, w := range s.M.Waits() {
@@ -325,6 +339,14 @@ func (s *script) show(a *args) ([]string, error) {
 	case "tasks":
 		for _, t := range s.M.Tasks() {
 			add("task %s %s number=%s queue=%s due=%s expire=%s call=%s", t.ID, t.State, t.Number, t.Queue, moment(t.Due), moment(t.Expire), t.Call)
+		}
+	case "cards":
+		for _, c := range s.M.Calls() {
+			line := "card of " + string(c.ID)
+			for _, attr := range c.Card {
+				line += fmt.Sprintf(" %s=%q", attr.Key, attr.Value)
+			}
+			add("%s", line)
 		}
 	case "line":
 		for _, c := range s.M.Calls() {
@@ -338,7 +360,15 @@ func (s *script) show(a *args) ([]string, error) {
 		}
 	case "nodes":
 		for _, n := range s.M.Nodes() {
-			add("node %s/%d alive=%t", n.ID, n.Incarnation, n.Alive)
+			line := fmt.Sprintf("node %s/%d alive=%t", n.ID, n.Incarnation, n.Alive)
+			if n.Agreed+n.Diverged > 0 {
+				line += fmt.Sprintf(" agreed=%d diverged=%d", n.Agreed, n.Diverged)
+			}
+			add("%s", line)
+		}
+	case "configs":
+		for _, v := range s.M.Configs() {
+			add("version %d by %q: %q", v.Version, v.By, v.Comment)
 		}
 	case "trunks":
 		for _, t := range s.M.Trunks() {

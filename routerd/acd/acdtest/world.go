@@ -43,7 +43,7 @@ func world(dice Dice) acd.Config {
 	}
 	for i, id := range simQueues {
 		q := acd.Queue{
-			ID: id, Music: "music", RingTimeout: 15 * time.Second, WrapUp: seconds(5, "wrap-up"), MaxWait: 2 * time.Minute,
+			ID: id, Music: "music", RingTimeout: 15 * time.Second, WrapUp: seconds(5, "wrap-up"), WrapUpMax: 5*time.Second + seconds(15, "wrap-up most"), MaxWait: 2 * time.Minute,
 			MaxLength: 6, MissedLimit: dice.Int(4, "missed"), RejectDelay: seconds(4, "reject"), BusyDelay: seconds(4, "busy"),
 			Strategy: simStrategies[dice.Int(len(simStrategies), "strategy")], RingMost: 2,
 			Weight: []int{0, 50, 300}[dice.Int(3, "weight")], PriorityStep: seconds(30, "step"), Needs: needs("queue needs"),
@@ -94,5 +94,6 @@ func world(dice Dice) acd.Config {
 		}
 		cfg.Agents = append(cfg.Agents, a)
 	}
+	chains(&cfg)
 	return cfg
 }

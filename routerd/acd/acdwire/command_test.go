@@ -32,7 +32,7 @@ var samples = func() map[uint]acd.Body {
 	card := []acd.Attr{{Key: "city", Value: "Omsk"}}
 	return map[uint]acd.Body{
 		1:  acd.ConfigApplied{IfNone: true, Config: fullConfig, Source: []byte{1, 2}, By: "olga", Comment: "autumn", Base: 3},
-		2:  acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443"},
+		2:  acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443", Version: 2},
 		3:  acd.NodeDied{Owner: owner},
 		4:  acd.WorkerStarted{Worker: "m1", Incarnation: 2, Control: "127.0.0.1:2225", Replication: "127.0.0.1:2226", Addresses: []string{"127.0.0.2"}},
 		5:  acd.WorkerDied{Worker: "m1", Incarnation: 2},
@@ -75,6 +75,7 @@ var older = map[uint][]acd.Body{
 		}},
 		Agents: []acd.Agent{{ID: "ann", Name: "Ann", Queues: []acd.QueueID{"sales"}, HA1SHA256: "aa", HA1MD5: "bb", AutoAvailable: true}},
 	}}},
+	2: {acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443"}},
 }
 
 // fullConfig sets every field of a configuration.

@@ -52,13 +52,13 @@ func (s *Store) EachCall(ctx context.Context, from, to acd.Time, f func(*CallRec
 	if s.behind.Load() {
 		return ErrUpgrading
 	}
-	rows, err := s.db.QueryContext(ctx, `SELECT arrived, outcome, ended_by, cause, queue, agent, callback, task, enqueued, bridged, ended
+	rows, err := s.db.QueryContext(ctx, `SELECT arrived, outcome, ended_by, queue, agent, enqueued, bridged, ended
 FROM call_cdr INDEXED BY call_cdr_arrived WHERE arrived >= ? AND arrived < ? ORDER BY arrived`, from, to)
 	if err != nil {
 		return fmt.Errorf("query call records: %w", err)
 	}
 	return scan(rows, func(r *CallRecord) []any {
-		return []any{&r.Arrived, &r.Outcome, &r.By, &r.Cause, &r.Queue, &r.Agent, &r.Callback, &r.Task, &r.Enqueued, &r.Bridged, &r.Ended}
+		return []any{&r.Arrived, &r.Outcome, &r.By, &r.Queue, &r.Agent, &r.Enqueued, &r.Bridged, &r.Ended}
 	}, f)
 }
 

@@ -14,7 +14,7 @@ type table struct {
 var (
 	callTable = table{"call_cdr", []string{
 		"idx", "n", "call", "outcome", "ended_by", "cause", "code", "trunk", "edge", "from_number", "to_number", "sip_call_id",
-		"queue", "agent", "node", "ticket", "offers", "callback", "task", "attempts", "arrived", "answered", "enqueued", "bridged", "ended", "codec", "suite", "media",
+		"queue", "agent", "node", "ticket", "offers", "arrived", "answered", "enqueued", "bridged", "ended", "codec", "suite", "media",
 	}}
 	legTable = table{"leg_cdr", []string{
 		"idx", "n", "call", "leg", "role", "agent", "cause", "code", "started", "answered", "ended", "codec", "suite", "media",
@@ -27,7 +27,7 @@ var (
 func (r *CallRecord) fields() []any {
 	return []any{
 		&r.Index, &r.N, &r.Call, &r.Outcome, &r.By, &r.Cause, &r.Code, &r.Trunk, &r.Edge, &r.From, &r.To, &r.SIPID,
-		&r.Queue, &r.Agent, &r.Node, &r.Ticket, &r.Offers, &r.Callback, &r.Task, &r.Attempts, &r.Arrived, &r.Answered, &r.Enqueued, &r.Bridged, &r.Ended, &r.Codec, &r.Suite, &r.Media,
+		&r.Queue, &r.Agent, &r.Node, &r.Ticket, &r.Offers, &r.Arrived, &r.Answered, &r.Enqueued, &r.Bridged, &r.Ended, &r.Codec, &r.Suite, &r.Media,
 	}
 }
 

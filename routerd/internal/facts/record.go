@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"maps"
 	"strconv"
 	"time"
 
@@ -14,7 +15,7 @@ type CallRecord struct {
 	Index   uint64 // of the fact it follows from
 	N       uint32
 	Call    string
-	Outcome string // as in call.ended, or refused
+	Outcome string // served, abandoned, dropped, refused
 	By      string // who ended it: caller, agent, system
 	Cause   string
 	Code    int // SIP code of a refusal
@@ -28,10 +29,6 @@ type CallRecord struct {
 	Node    string // its last owner
 	Ticket  uint64
 	Offers  int
-
-	Callback bool   // a callback was promised
-	Task     string // the outbound task it was for
-	Attempts int    // to reach the customer
 
 	Arrived, Answered, Enqueued, Bridged, Ended acd.Time
 
@@ -134,7 +131,7 @@ func (d *deriver) of(f acd.Fact) records {
 		return records{leg: d.endedLeg(f)}
 	case acd.FactAgentStatus, acd.FactAgentState, acd.FactAgentDeleted:
 		return records{span: d.endedSpan(f)}
-	case acd.FactOfferMade, acd.FactOfferReserved, acd.FactOfferAccepted:
+	case acd.FactOfferMade, acd.FactOfferAccepted:
 		d.offered(f)
 	}
 	return records{}
@@ -149,7 +146,6 @@ func (d *deriver) endedCall(f acd.Fact) *CallRecord {
 		Ticket: uint64(d.number(f, "ticket")), Offers: int(d.number(f, "offers")),
 		Arrived: acd.Time(d.number(f, "arrived")), Answered: acd.Time(d.number(f, "answered")), Enqueued: acd.Time(d.number(f, "enqueued")),
 		Bridged: acd.Time(d.number(f, "bridged")), Ended: acd.Time(d.number(f, "ended")),
-		Callback: f.Attr("callback") != "", Task: f.Attr("task"), Attempts: int(d.number(f, "attempts")),
 		Codec: f.Attr("codec"), Suite: f.Attr("suite"), Media: f.Attr("media"),
 	}
 }
@@ -163,8 +159,13 @@ func (d *deriver) refusedCall(f acd.Fact) *CallRecord {
 	}
 }
 
-// OutcomeRefused is that of a call that was not taken.
-const OutcomeRefused = "refused"
+// Outcomes of calls.
+const (
+	OutcomeServed    = "served"
+	OutcomeAbandoned = "abandoned"
+	OutcomeDropped   = "dropped"
+	OutcomeRefused   = "refused"
+)
 
 func (d *deriver) endedLeg(f acd.Fact) *LegRecord {
 	return &LegRecord{
@@ -236,4 +237,11 @@ func (d *deriver) number(f acd.Fact, key string) int64 {
 		d.malformed++
 	}
 	return v
+}
+
+// present returns a copy of the agents' present spans.
+func (s *Store) present() spans {
+	s.write.Lock()
+	defer s.write.Unlock()
+	return maps.Clone(s.spans)
 }

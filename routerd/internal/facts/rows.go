@@ -42,7 +42,7 @@ func (t TableRows) Len() int {
 var textColumns = map[string]bool{
 	"kind": true, "call": true, "leg": true, "agent": true, "queue": true, "node": true, "attrs": true,
 	"outcome": true, "ended_by": true, "cause": true, "trunk": true, "edge": true, "from_number": true, "to_number": true,
-	"sip_call_id": true, "task": true, "codec": true, "suite": true, "media": true, "role": true, "status": true, "reason": true, "state": true,
+	"sip_call_id": true, "codec": true, "suite": true, "media": true, "role": true, "status": true, "reason": true, "state": true,
 }
 
 // Rows returns the rows of the indexes above after: about limit facts, and all

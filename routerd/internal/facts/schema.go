@@ -57,9 +57,6 @@ CREATE TABLE call_cdr (
 	node        TEXT NOT NULL,
 	ticket      INTEGER NOT NULL,
 	offers      INTEGER NOT NULL,
-	callback    INTEGER NOT NULL, -- 1: one was promised
-	task        TEXT NOT NULL,
-	attempts    INTEGER NOT NULL,
 	arrived     INTEGER NOT NULL,
 	answered    INTEGER NOT NULL,
 	enqueued    INTEGER NOT NULL,
@@ -70,7 +67,7 @@ CREATE TABLE call_cdr (
 	media       TEXT NOT NULL,
 	PRIMARY KEY (idx, n)
 ) WITHOUT ROWID;
-CREATE INDEX call_cdr_arrived ON call_cdr (arrived, idx, n, outcome, ended_by, cause, queue, agent, callback, task, enqueued, bridged, ended);
+CREATE INDEX call_cdr_arrived ON call_cdr (arrived, idx, n, outcome, ended_by, queue, agent, enqueued, bridged, ended);
 CREATE INDEX call_cdr_queue ON call_cdr (queue, arrived, idx, n) WHERE queue <> '';
 CREATE INDEX call_cdr_agent ON call_cdr (agent, arrived, idx, n) WHERE agent <> '';
 CREATE INDEX call_cdr_from ON call_cdr (from_number, arrived, idx, n);

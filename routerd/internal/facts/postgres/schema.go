@@ -41,9 +41,6 @@ CREATE TABLE IF NOT EXISTS call_cdr (
 	node        text    NOT NULL,
 	ticket      bigint  NOT NULL,
 	offers      integer NOT NULL,
-	callback    integer NOT NULL,
-	task        text    NOT NULL,
-	attempts    integer NOT NULL,
 	arrived     bigint  NOT NULL,
 	answered    bigint  NOT NULL,
 	enqueued    bigint  NOT NULL,
@@ -95,7 +92,6 @@ CREATE INDEX IF NOT EXISTS agent_span_agent ON agent_span (agent, ended);
 
 CREATE OR REPLACE VIEW call_report AS SELECT
 	call, outcome, ended_by, cause, code, trunk, from_number, to_number, queue, agent, ticket, offers,
-	callback <> 0 AS callback, task, attempts,
 	to_timestamp(arrived / 1e9) AS arrived, to_timestamp(nullif(answered, 0) / 1e9) AS answered,
 	to_timestamp(nullif(enqueued, 0) / 1e9) AS enqueued, to_timestamp(nullif(bridged, 0) / 1e9) AS bridged,
 	to_timestamp(ended / 1e9) AS ended,

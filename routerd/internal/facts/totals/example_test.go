@@ -71,7 +71,7 @@ func TestServiceLevelByHand(t *testing.T) {
 			{Start: first, Refused: 1},
 			{
 				Start: first, Queue: "sales", Arrived: 7, Early: 1, Offered: 6, Answered: 2, Abandoned: 3, Dropped: 1,
-				Handled: 2, AnsweredInTime: 1, AbandonedInTime: 2, AbandonedShort: 1, Wait: sec(40), LongestWait: sec(120), AbandonedWait: sec(58), Talk: sec(160),
+				AnsweredInTime: 1, AbandonedInTime: 2, AbandonedShort: 1, Wait: sec(40), LongestWait: sec(120), AbandonedWait: sec(58), Talk: sec(160),
 				Ringing: sec(10), InCall: sec(48),
 			},
 			{Start: second, Queue: "sales", InCall: sec(52), WrapUp: sec(40)},

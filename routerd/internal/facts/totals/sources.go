@@ -1,6 +1,7 @@
 package totals
 
 import (
+	"slices"
 	"strconv"
 
 	"trunkline/routerd/acd"
@@ -17,12 +18,9 @@ func FromRecords(s Settings) *Records { return &Records{newCounter(s)} }
 func (r *Records) Call(c *facts.CallRecord) {
 	r.c.call(call{
 		arrived: c.Arrived, enqueued: c.Enqueued, bridged: c.Bridged, ended: c.Ended, queue: c.Queue, agent: c.Agent,
-		refused: c.Outcome == facts.OutcomeRefused, left: left(c.By, c.Cause), callback: c.Callback, task: c.Task != "",
+		refused: c.Outcome == facts.OutcomeRefused, byCaller: c.By == acd.ByCaller,
 	})
 }
-
-// left tells a caller who went from one whom we let go.
-func left(by, cause string) bool { return by == acd.ByCaller || cause == acd.CauseExitKey }
 
 // Span counts a stretch of an agent's time.
 func (r *Records) Span(a *facts.Span) {
@@ -43,8 +41,7 @@ type Facts struct {
 // life is what the facts have told of a call so far.
 type life struct {
 	call
-	media    bool // an agent answered, and the conversation is not over
-	inherits bool // it may have taken the place of a call that is not counted
+	media bool // an agent answered, and the conversation is not over
 }
 
 // shift is an agent's present state.
@@ -73,22 +70,25 @@ func (t *Facts) Fact(f acd.Fact) {
 		t.c.call(call{arrived: f.At, refused: true, queue: string(f.Queue)})
 	case acd.FactCallArrived:
 		t.calls[f.Call] = &life{call: call{arrived: f.At}}
-	case acd.FactTaskDue:
-		t.calls[f.Call] = &life{call: call{arrived: f.At, task: true}}
-	case acd.FactCallbackPromised:
-		if l, ok := t.calls[f.Call]; ok && !l.task {
-			l.callback = true
-		}
-	case acd.FactCallMerged:
-		t.merged(f)
-	case acd.FactCallQueued:
+	case acd.FactCallQueued, acd.FactCallHunting:
 		if l, ok := t.calls[f.Call]; ok && l.enqueued == 0 {
 			l.enqueued = f.At
 		}
-	case acd.FactOfferMade, acd.FactOfferReserved:
+	case acd.FactOfferMade:
 		t.shift(f).offered = string(f.Queue)
 	case acd.FactOfferAccepted:
 		t.accepted(f)
+	case acd.FactPartyAnswered:
+		if l, ok := t.calls[f.Call]; ok {
+			l.answered(f.At, "")
+		}
+	case acd.FactCallTransferred:
+		t.transferred(f)
+	case acd.FactLegEnded:
+		// A caller who hangs up ends the call at once.
+		if l, ok := t.calls[f.Call]; ok && l.ended == 0 && f.Attr("role") == string(acd.RoleCaller) {
+			l.ended = f.At
+		}
 	case acd.FactCallEnded:
 		t.over(f)
 	case acd.FactAgentStatus:
@@ -128,9 +128,28 @@ func (t *Facts) pass(a *shift, at acd.Time) {
 func (t *Facts) accepted(f acd.Fact) {
 	t.shift(f).offered = string(f.Queue)
 	if l, ok := t.calls[f.Call]; ok {
-		l.bridged, l.agent, l.media = f.At, string(f.Agent), true
+		l.answered(f.At, string(f.Agent))
 		a := t.shift(f)
 		a.talks = append(a.talks[:0], f.Call)
+	}
+}
+
+// answered begins a conversation. The first one ends the wait, the last one's
+// agent is who served the call.
+func (l *life) answered(at acd.Time, agent string) {
+	if l.bridged == 0 {
+		l.bridged = at
+	}
+	l.agent, l.media = agent, true
+}
+
+// transferred: the agent leaves a conversation that goes on with somebody else,
+// or so the caller hopes.
+func (t *Facts) transferred(f acd.Fact) {
+	a := t.shift(f)
+	a.talks = slices.DeleteFunc(a.talks, func(id acd.CallID) bool { return id == f.Call })
+	if l, ok := t.calls[f.Call]; ok {
+		l.agent = ""
 	}
 }
 
@@ -152,53 +171,30 @@ func (t *Facts) stateChanged(f acd.Fact) {
 	}
 }
 
-// merged: a caller takes the place of a callback or task that waits.
-func (t *Facts) merged(f acd.Fact) {
-	into, ok := t.calls[acd.CallID(f.Attr("into"))]
-	if !ok || f.Attr("ticket") == "" {
-		return
-	}
-	if from, ok := t.calls[f.Call]; ok {
-		into.enqueued = from.enqueued
-	} else {
-		into.inherits = true
-	}
-}
-
-// over counts a call whose legs have all ended. Until when somebody waited who
-// was not served no earlier fact tells; nor does one within Late until when a
-// conversation lasted, or since when a place that was taken over is kept.
+// over counts a call whose legs have all ended. When a wait was over that we
+// ended, no earlier fact tells; nor does one within Late when a conversation was.
 func (t *Facts) over(f acd.Fact) {
 	l, ok := t.calls[f.Call]
 	if !ok {
 		return // it arrived before the facts that are counted
 	}
 	delete(t.calls, f.Call)
-	l.left = left(f.Attr("by"), f.Attr("cause"))
-	if l.media || l.bridged == 0 {
-		l.ended = moment(f, "ended")
-	}
-	if l.inherits {
-		l.enqueued = moment(f, "enqueued")
+	l.byCaller = f.Attr("by") == acd.ByCaller
+	if l.media || l.bridged == 0 && !l.byCaller {
+		// A text that is no number leaves the call without an end, which shows.
+		at, _ := strconv.ParseInt(f.Attr("ended"), 10, 64)
+		l.ended = acd.Time(at)
 	}
 	l.queue = string(f.Queue)
 	t.c.call(l.call)
-}
-
-// moment reads a machine time. A text that is no number is 0, which shows.
-func moment(f acd.Fact, key string) acd.Time {
-	at, _ := strconv.ParseInt(f.Attr(key), 10, 64)
-	return acd.Time(at)
 }
 
 // Late counts a fact of a call that is still open, from behind the end of the
 // time that is counted: what agents do then does not count.
 func (t *Facts) Late(f acd.Fact) {
 	switch f.Kind {
-	case acd.FactCallQueued, acd.FactCallbackPromised, acd.FactOfferAccepted, acd.FactCallEnded:
-		if l, ok := t.calls[f.Call]; ok {
-			l.inherits = true // whose place it took, another call's facts tell
-		}
+	case acd.FactCallQueued, acd.FactCallHunting, acd.FactOfferAccepted, acd.FactPartyAnswered, acd.FactCallTransferred,
+		acd.FactLegEnded, acd.FactCallEnded:
 		t.Fact(f)
 	}
 }

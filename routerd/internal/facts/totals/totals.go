@@ -47,17 +47,11 @@ type Queue struct {
 	Refused  uint64 // not taken: trunk full, unknown number, no router ready
 	Arrived  uint64 // taken; the sum of Early and Offered
 	Early    uint64 // over before they were in the line or with an agent
-	Offered  uint64 // the sum of the next four
+	Offered  uint64 // the sum of the next three
 	Answered uint64
-	// Abandoned by the caller while waiting or left by the exit key; dropped by
-	// us: waited too long, media lost; and those who were promised a callback,
-	// which count neither for the service level nor for any wait.
-	Abandoned, Dropped, Callbacks uint64
-
-	CallbacksServed uint64 // of those, connected
-	Tasks           uint64 // outbound tasks that came due; they are neither arrived nor offered
-	TasksServed     uint64 // of those, connected
-	Handled         uint64 // answered, callbacks and tasks that were served
+	// Abandoned by the caller while waiting, and dropped by us: waited too long,
+	// media lost.
+	Abandoned, Dropped uint64
 
 	AnsweredInTime  uint64 // within the threshold
 	AbandonedInTime uint64
@@ -65,7 +59,7 @@ type Queue struct {
 	Wait            time.Duration // of the answered, together
 	LongestWait     time.Duration // of all offered
 	AbandonedWait   time.Duration
-	Talk            time.Duration // of the handled
+	Talk            time.Duration
 	Ringing, WrapUp time.Duration // the agents' for this queue, by when it passed
 	InCall          time.Duration
 }
@@ -135,7 +129,7 @@ func ParseFormula(s string) (Formula, error) {
 
 // ServiceLevel is the share of good calls as a fraction; of 0 there is none.
 func (q *Queue) ServiceLevel(f Formula) (good, of uint64) {
-	switch good, of = q.AnsweredInTime, q.Offered-q.Callbacks; f {
+	switch good, of = q.AnsweredInTime, q.Offered; f {
 	case ShortExcluded:
 		of -= q.AbandonedShort
 	case AnsweredOnly:
@@ -151,9 +145,9 @@ func (q *Queue) ServiceLevel(f Formula) (good, of uint64) {
 // ASA is the average speed of answer; 0 if nothing was answered.
 func (q *Queue) ASA() time.Duration { return per(q.Wait, q.Answered) }
 
-// AHT is the average handling time: talk and wrap-up, per handled call. Hold is
+// AHT is the average handling time: talk and wrap-up, per answered call. Hold is
 // within talk.
-func (q *Queue) AHT() time.Duration { return per(q.Talk+q.WrapUp, q.Handled) }
+func (q *Queue) AHT() time.Duration { return per(q.Talk+q.WrapUp, q.Answered) }
 
 func per(d time.Duration, n uint64) time.Duration {
 	if n == 0 {
@@ -171,11 +165,6 @@ func (q *Queue) Add(o Queue) {
 	q.Answered += o.Answered
 	q.Abandoned += o.Abandoned
 	q.Dropped += o.Dropped
-	q.Callbacks += o.Callbacks
-	q.CallbacksServed += o.CallbacksServed
-	q.Tasks += o.Tasks
-	q.TasksServed += o.TasksServed
-	q.Handled += o.Handled
 	q.AnsweredInTime += o.AnsweredInTime
 	q.AbandonedInTime += o.AbandonedInTime
 	q.AbandonedShort += o.AbandonedShort
@@ -239,7 +228,7 @@ func (c *counter) agent(at acd.Time, name string) *Agent {
 // call is what is counted of a call that is over.
 type call struct {
 	arrived, enqueued, bridged, ended acd.Time // 0: never
-	refused, left, callback, task     bool     // left: by the caller
+	refused, byCaller                 bool
 	queue, agent                      string
 }
 
@@ -252,41 +241,11 @@ func (c *counter) call(v call) {
 		q.Refused++
 		return
 	}
-	if v.bridged != 0 {
-		talk := between(v.bridged, v.ended)
-		q.Handled++
-		q.Talk += talk
-		a := c.agent(v.arrived, v.agent)
-		a.Handled++
-		a.Talk += talk
-	}
-	if v.task {
-		q.Tasks++
-		q.TasksServed += served(v)
+	q.Arrived++
+	if v.enqueued == 0 && v.bridged == 0 {
+		q.Early++
 		return
 	}
-	q.Arrived++
-	switch {
-	case v.callback:
-		q.Offered++
-		q.Callbacks++
-		q.CallbacksServed += served(v)
-	case v.enqueued == 0 && v.bridged == 0:
-		q.Early++
-	default:
-		c.waited(q, v)
-	}
-}
-
-func served(v call) uint64 {
-	if v.bridged != 0 {
-		return 1
-	}
-	return 0
-}
-
-// waited counts a call that waited, or went to an agent at once.
-func (c *counter) waited(q *Queue, v call) {
 	q.Offered++
 	until := v.ended
 	if v.bridged != 0 {
@@ -296,12 +255,17 @@ func (c *counter) waited(q *Queue, v call) {
 	q.LongestWait = max(q.LongestWait, wait)
 	switch {
 	case v.bridged != 0:
+		talk := between(v.bridged, v.ended)
 		q.Answered++
 		q.Wait += wait
+		q.Talk += talk
 		if wait <= c.s.Threshold {
 			q.AnsweredInTime++
 		}
-	case v.left:
+		a := c.agent(v.arrived, v.agent)
+		a.Handled++
+		a.Talk += talk
+	case v.byCaller:
 		q.Abandoned++
 		q.AbandonedWait += wait
 		if wait <= c.s.Threshold {

@@ -1,0 +1,79 @@
+package acdtest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+
+	"trunkline/routerd/acd"
+)
+
+// wrap-up AGENT to=D
+func (s *script) wrapUp(a *args) ([]string, error) {
+	return s.propose(acd.WrapUpSet{Agent: acd.AgentID(a.text("", "")), Remaining: a.duration("to")})
+}
+
+// audit NODE missing=CALL:LEG,... [epoch=N] [life=N]: the node has no dialogs for
+// these legs.
+func (s *script) audit(a *args) ([]string, error) {
+	o := s.owner(a.text("", ""))
+	o.Incarnation = uint64(a.number("life", int(o.Incarnation)))
+	body := acd.DialogsAudited{Owner: o}
+	for _, name := range a.list("missing", "") {
+		call, leg, ok := strings.Cut(name, ":")
+		if !ok {
+			return nil, fmt.Errorf("%q is not CALL:LEG", name)
+		}
+		c, _ := s.M.Call(acd.CallID(call))
+		body.Missing = append(body.Missing, acd.LegRef{
+			Call: acd.CallID(call), Epoch: uint64(a.number("epoch", int(c.Epoch))), Leg: acd.LegID(leg),
+		})
+	}
+	return s.propose(body)
+}
+
+// hash NODE index=N [state=TEXT] [life=N]: the node says which state it has
+// after an index, by default the one all have. [cut=yes] leaves a byte out.
+func (s *script) hash(a *args) ([]string, error) {
+	o := s.owner(a.text("", ""))
+	o.Incarnation = uint64(a.number("life", int(o.Incarnation)))
+	sum := sha256.Sum256([]byte(a.text("state", "right")))
+	hash := bytes.Clone(sum[:])
+	if a.text("cut", "") == "yes" {
+		hash = hash[1:]
+	}
+	return s.propose(acd.HashReported{Owner: o, Index: uint64(a.number("index", 0)), Hash: hash})
+}
+
+// activate VERSION prints how the machine stops if it does not know it.
+func (s *script) activate(a *args) (lines []string, err error) {
+	var version uint32
+	if _, err := fmt.Sscanf(a.text("", ""), "%d", &version); err != nil {
+		return nil, fmt.Errorf("version: %w", err)
+	}
+	return s.propose(acd.Activated{Version: version})
+}
+
+// transfer CALL to=queue:Q|agent:A|chain:C|number:N [agent=WHO TALKS] [reason=WHY]
+func (s *script) transfer(a *args) ([]string, error) {
+	head := s.head(a)
+	c, _ := s.M.Call(head.Call)
+	body := acd.CallTransferred{OnCall: head, Agent: acd.AgentID(a.text("agent", string(c.Agent))), Reason: a.text("reason", "")}
+	for _, to := range a.list("to", "") {
+		kind, name, _ := strings.Cut(to, ":")
+		switch kind {
+		case "queue":
+			body.To.Queue = acd.QueueID(name)
+		case "agent":
+			body.To.Agent = acd.AgentID(name)
+		case "chain":
+			body.To.Chain = acd.ChainID(name)
+		case "number":
+			body.To.Number = name
+		default:
+			return nil, fmt.Errorf("transfer to %q", to)
+		}
+	}
+	return s.propose(body)
+}

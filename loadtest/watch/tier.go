@@ -1,7 +1,6 @@
 // Package watch reads a running tier through routerd's HTTPS API: who owns
 // which call, what waits, what the history says. It asks the routers in turn,
-// so that a dead one hides nothing. It changes nothing but
-// agents' status and what it is told to ask for.
+// so that a dead one hides nothing. It changes nothing but agents' status.
 package watch
 
 import (
@@ -119,32 +118,17 @@ func (t *Tier) FactsAfter(ctx context.Context, index uint64, limit int) ([]route
 
 // SetStatus changes an agent's status, as the agent or a supervisor would.
 func (t *Tier) SetStatus(ctx context.Context, agent, status string) error {
-	if err := t.post(ctx, routeapi.PathAgentStatus, routeapi.AgentStatus{Agent: agent, Status: status}); err != nil {
-		return fmt.Errorf("set %s %s: %w", agent, status, err)
-	}
-	return nil
-}
-
-// CreateTask asks for a call to a customer; a repeat is the same task.
-func (t *Tier) CreateTask(ctx context.Context, task routeapi.NewTask) error {
-	if err := t.post(ctx, routeapi.PathTasks, task); err != nil {
-		return fmt.Errorf("create task %s: %w", task.ID, err)
-	}
-	return nil
-}
-
-// post gives one router after the other the same order until one takes it.
-func (t *Tier) post(ctx context.Context, path string, order any) error {
-	body, err := json.Marshal(order)
+	body, err := json.Marshal(routeapi.AgentStatus{Agent: agent, Status: status})
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, base := range t.bases {
-		if err = t.do(ctx, http.MethodPost, base+path, body, nil); err == nil {
+		err := t.do(ctx, http.MethodPost, base+routeapi.PathAgentStatus, body, nil)
+		if err == nil {
 			return nil
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return fmt.Errorf("set %s %s: %w", agent, status, errors.Join(errs...))
 }

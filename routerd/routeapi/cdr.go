@@ -23,7 +23,7 @@ type CallRecord struct {
 	Index    uint64      `json:"index"`
 	N        uint32      `json:"n"`
 	Call     string      `json:"call"`
-	Outcome  string      `json:"outcome"` // as in the fact call.ended, or refused
+	Outcome  string      `json:"outcome"` // served, abandoned, dropped, refused
 	By       string      `json:"by"`      // who ended it: caller, agent, system
 	Cause    string      `json:"cause"`
 	Code     int         `json:"code,omitempty"` // SIP code of a refusal
@@ -37,9 +37,6 @@ type CallRecord struct {
 	Node     string      `json:"node"`            // its last owner
 	Ticket   uint64      `json:"ticket,omitempty"`
 	Offers   int         `json:"offers"`
-	Callback bool        `json:"callback,omitempty"` // one was promised
-	Task     string      `json:"task,omitempty"`     // the outbound task it was for
-	Attempts int         `json:"attempts,omitempty"` // to reach the customer
 	Arrived  time.Time   `json:"arrived"`
 	Answered time.Time   `json:"answered,omitzero"` // the caller's 200
 	Enqueued time.Time   `json:"enqueued,omitzero"`

@@ -95,6 +95,7 @@ type Queue struct {
 	OldestWait float64 `json:"oldest_wait_seconds"`
 	Agents     int     `json:"agents"` // serving it and available
 	Idle       int     `json:"idle"`
+	Retired    bool    `json:"retired,omitempty"` // no longer configured, gone with its last call
 
 	EWT         *Wait       `json:"ewt,omitempty"`       // of one more call; none: it can't be told
 	ASA         float64     `json:"asa_seconds"`         // of the calls answered in the last 15 minutes
@@ -133,6 +134,10 @@ type Agent struct {
 	Missed   int      `json:"missed"`
 	Contacts []string `json:"contacts"`
 	Queues   []string `json:"queues"`
+
+	Pending       string    `json:"pending,omitempty"` // status asked for during a call, takes effect after it
+	PendingReason string    `json:"pending_reason,omitempty"`
+	WrapUpEnds    time.Time `json:"wrap_up_ends,omitzero"` // at most, with all extensions
 }
 
 // AgentStatus asks for a change of status.
@@ -149,6 +154,7 @@ type Cluster struct {
 	Workers []Worker    `json:"workers"`
 	Media   []MediaHost `json:"media"`
 	Trunks  []Trunk     `json:"trunks"`
+	Version uint32      `json:"version"` // of behaviour, in force
 }
 
 // Trunk is an SBC link's use of this moment (T8).
@@ -166,6 +172,9 @@ type Node struct {
 	Incarnation uint64 `json:"incarnation"`
 	Calls       int    `json:"calls"`
 	SIP         string `json:"sip"`
+	Version     uint32 `json:"version"`        // of behaviour, the highest it knows
+	Agreed      uint64 `json:"agreed_index"`   // last index at which its state was the majority's
+	Diverged    uint64 `json:"diverged_index"` // last index at which it was not; 0: agreed since
 }
 
 // Worker is a media worker.

@@ -35,15 +35,10 @@ type QueueTotals struct {
 	Refused         uint64    `json:"refused"` // not taken
 	Arrived         uint64    `json:"arrived"` // taken: early + offered
 	Early           uint64    `json:"early"`   // over before they were in the line or with an agent
-	Offered         uint64    `json:"offered"` // answered + abandoned + dropped + callbacks
+	Offered         uint64    `json:"offered"` // answered + abandoned + dropped
 	Answered        uint64    `json:"answered"`
 	Abandoned       uint64    `json:"abandoned"` // by the caller
 	Dropped         uint64    `json:"dropped"`   // by us
-	Callbacks       uint64    `json:"callbacks"` // promised, and not answered before
-	CallbacksServed uint64    `json:"callbacks_served"`
-	Tasks           uint64    `json:"tasks"` // outbound, due
-	TasksServed     uint64    `json:"tasks_served"`
-	Handled         uint64    `json:"handled"` // answered, callbacks and tasks served
 	AnsweredInTime  uint64    `json:"answered_in_time"`
 	AbandonedInTime uint64    `json:"abandoned_in_time"`
 	AbandonedShort  uint64    `json:"abandoned_short"`
@@ -57,7 +52,7 @@ type QueueTotals struct {
 	InCall          float64   `json:"in_call_seconds"`
 	WrapUp          float64   `json:"wrap_up_seconds"`
 	ASA             float64   `json:"asa_seconds"` // wait / answered
-	AHT             float64   `json:"aht_seconds"` // (talk + wrap-up) / handled
+	AHT             float64   `json:"aht_seconds"` // (talk + wrap-up) / answered
 }
 
 // AgentTotals is one agent in one interval.

@@ -254,7 +254,7 @@ type cdrSheet struct {
 
 var (
 	callSheet = []string{
-		"call", "outcome", "by", "cause", "code", "trunk", "edge", "from", "to", "queue", "agent", "node", "ticket", "offers", "callback", "task", "attempts",
+		"call", "outcome", "by", "cause", "code", "trunk", "edge", "from", "to", "queue", "agent", "node", "ticket", "offers",
 		"arrived", "answered", "enqueued", "bridged", "ended", "wait_seconds", "talk_seconds", "codec", "suite", "media", "sip_call_id", "index", "n",
 	}
 	legSheet = []string{
@@ -283,7 +283,7 @@ func (s *cdrSheet) write(c routeapi.CallRecord) error {
 	if !s.legs {
 		return s.row([]string{
 			c.Call, c.Outcome, c.By, c.Cause, code(c.Code), c.Trunk, c.Edge, c.From, c.To, c.Queue, c.Agent, c.Node,
-			number(c.Ticket), strconv.Itoa(c.Offers), yes(c.Callback), c.Task, number(uint64(c.Attempts)),
+			number(c.Ticket), strconv.Itoa(c.Offers),
 			moment(c.Arrived), moment(c.Answered), moment(c.Enqueued), moment(c.Bridged), moment(c.Ended),
 			span(c.Enqueued, c.Bridged, c.Ended), span(c.Bridged, c.Ended), c.Codec, c.Suite, c.Media, c.SIPID,
 			strconv.FormatUint(c.Index, 10), strconv.FormatUint(uint64(c.N), 10),
@@ -350,12 +350,4 @@ func number(n uint64) string {
 		return ""
 	}
 	return strconv.FormatUint(n, 10)
-}
-
-// yes writes "true", or nothing.
-func yes(b bool) string {
-	if b {
-		return "true"
-	}
-	return ""
 }

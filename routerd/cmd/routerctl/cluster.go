@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -29,9 +28,6 @@ Refused while it lacks entries.`, plain(clusterPromote)},
 Refused if no healthy majority would remain, and, without -force, if fewer than three
 voters would. Its files must be emptied before it may be added again.`, clusterRemove},
 	{"cluster transfer", "[ID]", "give leadership away, to a router or to whoever is furthest", clusterTransfer},
-	{"cluster activate", "VERSION", `let the routers behave as of a version from here on, for good
-When all of them run a program that knows it: one that does not would have to stop.
-"cluster" shows what each knows.`, clusterActivate},
 	{"cluster backup", "FILE", `write the whole state to a file, with a checksum
 From any router, as of everything acknowledged before. An existing file is not touched.`, plain(clusterBackup)},
 	{"cluster restore", "FILE", `found a new cluster from a backup: when all of the old one is lost
@@ -117,27 +113,6 @@ func clusterTransfer(fs *flag.FlagSet) func(context.Context, *env, []string) err
 			return err
 		}
 		return show(ctx, e, routeapi.PathMembers, memberTable)
-	}
-}
-
-func clusterActivate(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-	yes := fs.Bool("yes", false, "do not ask")
-	return func(ctx context.Context, e *env, words []string) error {
-		if err := need(words, "the version"); err != nil {
-			return err
-		}
-		version, err := strconv.ParseUint(words[0], 10, 32)
-		if err != nil {
-			return fmt.Errorf("%q is no version: a whole number", words[0])
-		}
-		if err := e.confirm(*yes, "The routers will behave as of version "+words[0]+". There is no way back."); err != nil {
-			return err
-		}
-		if err := post(ctx, e, "POST", "/v1/cluster/activate", map[string]uint64{"version": version}, nil); err != nil {
-			return err
-		}
-		fmt.Fprintf(e.stdout, "version %d of behaviour is in force\n", version)
-		return nil
 	}
 }
 

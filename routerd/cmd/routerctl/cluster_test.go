@@ -168,16 +168,12 @@ func TestMembersAndStates(t *testing.T) {
 	c.fails("nothing was done", "cluster", "remove", "r1")
 	c.ok("cluster", "remove", "r1", "-yes", "-force")
 	c.ok("cluster", "transfer", "r4", "-yes")
-	c.fails("nothing was done", "cluster", "activate", "2")
-	c.fails("is no version", "cluster", "activate", "two")
-	c.has(c.ok("cluster", "activate", "2", "-yes"), "version 2")
 	want := `GET /v1/cluster/members
 POST /v1/cluster/members {"id":"r4","addr":"10.0.0.4:7000"}
 POST /v1/cluster/members/r4/promote {}
 DELETE /v1/cluster/members/r1?force=true {}
 POST /v1/cluster/transfer {"to":"r4"}
-GET /v1/cluster/members
-POST /v1/cluster/activate {"version":2}`
+GET /v1/cluster/members`
 	if got := strings.Join(asked, "\n"); got != want {
 		t.Errorf("asked\n%s\nwant\n%s", got, want)
 	}

@@ -92,10 +92,10 @@ func (o *totalsOptions) run(ctx context.Context, c *client, p printer) error {
 }
 
 func queueTotals(w io.Writer, v routeapi.Totals, loc *time.Location) {
-	fmt.Fprintf(w, "FROM %s\tQUEUE\tREFUSED\tEARLY\tOFFERED\tANSWERED\tABANDONED\tDROPPED\tCALLBACKS\tTASKS\tSL %s %gs\tASA\tMAX WAIT\tTALK\tWRAP-UP\tAHT\n", v.Zone, v.Formula, v.Threshold)
+	fmt.Fprintf(w, "FROM %s\tQUEUE\tREFUSED\tEARLY\tOFFERED\tANSWERED\tABANDONED\tDROPPED\tSL %s %gs\tASA\tMAX WAIT\tTALK\tWRAP-UP\tAHT\n", v.Zone, v.Formula, v.Threshold)
 	for _, q := range v.Queues {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", start(v, q.Start, loc), dash(q.Queue), q.Refused, q.Early, q.Offered, q.Answered,
-			q.Abandoned, q.Dropped, ofAll(q.CallbacksServed, q.Callbacks), ofAll(q.TasksServed, q.Tasks), percent(q.Good, q.Of), clocked(q.ASA), clocked(q.LongestWait), clocked(q.Talk), clocked(q.WrapUp), clocked(q.AHT))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", start(v, q.Start, loc), dash(q.Queue), q.Refused, q.Early, q.Offered, q.Answered,
+			q.Abandoned, q.Dropped, percent(q.Good, q.Of), clocked(q.ASA), clocked(q.LongestWait), clocked(q.Talk), clocked(q.WrapUp), clocked(q.AHT))
 	}
 }
 
@@ -129,12 +129,4 @@ func percent(good, of uint64) string {
 func clocked(seconds float64) string {
 	s := int64(seconds + 0.5)
 	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
-}
-
-// ofAll shows how many of all came to their end, "-" of none.
-func ofAll(done, all uint64) string {
-	if all == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%d of %d", done, all)
 }

@@ -51,7 +51,9 @@ func (n *Node) apiHandler() http.Handler {
 	n.routeArchive(operator)
 	n.routeCluster(operator)
 	n.routeACD(operator)
-	operator("POST "+routeapi.PathAgentStatus, n.serveAgentStatus)
+	n.routeAgents(operator)
+	n.routeCalls(operator)
+	n.routeUpgrade(operator)
 	mux.Handle("POST "+routeapi.PathPeerSIP, requireRole(roleRouter, n.servePeer))
 	mux.Handle("GET "+routeapi.PathPeerFacts, requireRole(roleRouter, n.servePeerFacts))
 	return mux
@@ -114,15 +116,6 @@ func (n *Node) serveFacts(w http.ResponseWriter, r *http.Request) {
 		maskFacts(facts)
 	}
 	reply(w, facts)
-}
-
-func (n *Node) serveAgentStatus(w http.ResponseWriter, r *http.Request) {
-	var want routeapi.AgentStatus
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&want); err != nil {
-		fail(w, http.StatusBadRequest, fmt.Errorf("agent status: %w", err))
-		return
-	}
-	n.commitFor(w, r, acd.AgentStatusSet{Agent: acd.AgentID(want.Agent), Status: acd.AgentStatus(want.Status), Reason: want.Reason})
 }
 
 // commitFor proposes on behalf of an API caller and says what came of it.

@@ -28,18 +28,18 @@ var refusals = map[string]struct {
 	text string
 }{
 	acd.ReasonUnknownCall:   {http.StatusNotFound, "no such open call"},
-	acd.ReasonUnknownTask:   {http.StatusNotFound, "no such task, or it is over"},
+	"unknown-task":          {http.StatusNotFound, "no such task, or it is over"},
 	acd.ReasonUnknownAgent:  {http.StatusNotFound, "no such agent"},
-	acd.ReasonUnknownQueue:  {http.StatusUnprocessableEntity, "queue: the configuration has none of that name"},
-	acd.ReasonBadNumber:     {http.StatusUnprocessableEntity, "number: not an E.164 number with +"},
-	acd.ReasonBadTask:       {http.StatusUnprocessableEntity, "id, expire, priority, attempts or retry_seconds is out of bounds: expire is after due, priority from -9 to 9, at most 20 attempts, retry at most a day"},
+	"unknown-queue":         {http.StatusUnprocessableEntity, "queue: the configuration has none of that name"},
+	"bad-number":            {http.StatusUnprocessableEntity, "number: not an E.164 number with +"},
+	"bad-task":              {http.StatusUnprocessableEntity, "id, expire, priority, attempts or retry_seconds is out of bounds: expire is after due, priority from -9 to 9, at most 20 attempts, retry at most a day"},
 	acd.ReasonBadCard:       {http.StatusUnprocessableEntity, "card: a key is empty"},
 	acd.ReasonCardTooBig:    {http.StatusUnprocessableEntity, "card: more than 32 keys, or 256 bytes in one"},
-	acd.ReasonNoTrunks:      {http.StatusConflict, "nobody can be called: the configuration's outbound.trunks is empty"},
-	acd.ReasonNoCallbacks:   {http.StatusConflict, "the call's queue has no callbacks, or the call is one"},
+	"no-trunks":             {http.StatusConflict, "nobody can be called: the configuration's outbound.trunks is empty"},
+	"no-callbacks":          {http.StatusConflict, "the call's queue has no callbacks, or the call is one"},
 	acd.ReasonUnexpected:    {http.StatusConflict, "the call is in no state in which that can be done"},
-	acd.ReasonTaskOver:      {http.StatusConflict, "that task is over: a new one needs a new id"},
-	acd.ReasonTooManyTasks:  {http.StatusConflict, "there are 100 000 tasks that are not over"},
+	"task-over":             {http.StatusConflict, "that task is over: a new one needs a new id"},
+	"too-many-tasks":        {http.StatusConflict, "there are 100 000 tasks that are not over"},
 	acd.ReasonNotConfigured: {http.StatusConflict, "no routing tree was applied yet"},
 }
 

@@ -43,8 +43,6 @@ func newRouters(t *testing.T, count int) *routers {
 		n := &Node{id: acd.NodeID(c.ID), life: t.Context(), machine: acd.New(), log: slog.New(slog.DiscardHandler), deadlineMoved: make(chan struct{}, 1),
 			conf: &config.Config{Node: c.ID, ClusterHost: "trunkline.internal", Data: filepath.Join(data, c.ID)}}
 		n.proposer = newProposer(c.ID + "/test")
-		n.actors, n.reported = map[acd.CallID]*actor{}, map[acd.WorkerID]uint64{}
-		n.workers = newWorkers(rs.cluster.Authority.TLS(c.ID+roleRouter), n.log, n.workerDied, n.hostedBy, n.keysPressed)
 		c.Dir = n.raftDir()
 		c.Config.Dir, c.Config.Archive = c.Dir, &archive.Options{Reserve: 1}
 		byID[c.ID] = n

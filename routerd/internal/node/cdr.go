@@ -179,7 +179,7 @@ func (p *cdrPage) end(next string) {
 func callRecordView(c *facts.CallRecord, full bool) routeapi.CallRecord {
 	v := routeapi.CallRecord{
 		Index: c.Index, N: c.N, Call: c.Call, Outcome: c.Outcome, By: c.By, Cause: c.Cause, Code: c.Code, Trunk: c.Trunk, Edge: c.Edge,
-		From: c.From, To: c.To, SIPID: c.SIPID, Queue: c.Queue, Agent: c.Agent, Node: c.Node, Ticket: c.Ticket, Offers: c.Offers, Callback: c.Callback, Task: c.Task, Attempts: c.Attempts,
+		From: c.From, To: c.To, SIPID: c.SIPID, Queue: c.Queue, Agent: c.Agent, Node: c.Node, Ticket: c.Ticket, Offers: c.Offers,
 		Arrived: wall(c.Arrived), Answered: wall(c.Answered), Enqueued: wall(c.Enqueued), Bridged: wall(c.Bridged), Ended: wall(c.Ended),
 		Wait: c.Wait().Seconds(), Talk: c.Talk().Seconds(), Codec: c.Codec, Suite: c.Suite, Media: c.Media,
 	}

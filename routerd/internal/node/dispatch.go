@@ -222,8 +222,13 @@ func (n *Node) spread(effects []acd.Effect, entered time.Time) {
 	for _, e := range effects {
 		switch {
 		case e.Owner == acd.Owner{}:
-			if o, ok := e.Order.(acd.HostMedia); ok {
+			switch o := e.Order.(type) {
+			case acd.HostMedia:
 				n.async(func() { n.hostMedia(context.WithoutCancel(n.life), o) })
+			case acd.Resync:
+				if o.Owner == own {
+					n.resync(o)
+				}
 			}
 		case e.Owner != own:
 		default:

@@ -1,9 +1,9 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"trunkline/routerd/acd"
@@ -27,11 +27,7 @@ func (f fsm) Apply(index uint64, stamp int64, data []byte) []byte {
 	}
 	cmd.Stamp = acd.Time(stamp)
 	n := f.n
-	n.stateMu.Lock()
-	n.witness.see(index, n.machine)
-	res, effects := n.machine.Apply(index, cmd)
-	n.applied, n.appliedStamp, n.appliedAt = index, n.machine.Now(), time.Now()
-	n.stateMu.Unlock()
+	res, effects := n.apply(index, cmd)
 	n.watchSelf(cmd, res)
 	n.spread(effects, entered)
 	n.announceApplied()
@@ -40,6 +36,28 @@ func (f fsm) Apply(index uint64, stamp int64, data []byte) []byte {
 		n.halt(fmt.Errorf("encode result at log index %d: %w", index, err))
 	}
 	return reply
+}
+
+// apply gives a command to the machine. A version of behaviour that this build
+// does not know stops the node: it would diverge.
+func (n *Node) apply(index uint64, cmd acd.Command) (acd.Result, []acd.Effect) {
+	defer func() {
+		if v := recover(); v != nil {
+			unknown, ok := v.(acd.UnknownVersion)
+			if !ok {
+				panic(v) // a broken invariant
+			}
+			n.halt(fmt.Errorf("log index %d: %w", index, unknown))
+		}
+	}()
+	n.stateMu.Lock()
+	defer n.stateMu.Unlock()
+	n.witness.see(index, n.machine)
+	before := n.machine.Index()
+	res, effects := n.machine.Apply(index, cmd)
+	n.applied, n.appliedStamp, n.appliedAt = index, n.machine.Now(), time.Now()
+	n.compare(before)
+	return res, effects
 }
 
 // watchSelf notices in the log that this life began, or that it is over.
@@ -81,6 +99,10 @@ func (f fsm) Restore(r io.Reader) error {
 		return fmt.Errorf("read snapshot: %w", err)
 	}
 	m, err := acd.Restore(state)
+	var unknown acd.UnknownVersion
+	if errors.As(err, &unknown) {
+		f.n.halt(fmt.Errorf("snapshot: %w", unknown))
+	}
 	if err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
@@ -100,7 +122,7 @@ func (f fsm) Restore(r io.Reader) error {
 // starts a new life, whose NodeStarted moves this one's calls.
 func (n *Node) halt(err error) {
 	n.log.Error("routerd stops", "err", err)
-	os.Exit(3)
+	n.exit(3)
 }
 
 // view reads the machine. f must not keep references to what it sees.

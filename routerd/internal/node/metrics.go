@@ -51,7 +51,8 @@ func (n *Node) writeState(w io.Writer) {
 	var queues []acd.QueueInfo
 	var trunks []acd.TrunkInfo
 	var noops []acd.Count
-	n.view(func(m *acd.Machine) { queues, trunks, noops = m.Queues(), m.Trunks(), m.NoOps() })
+	var nodes []acd.Node
+	n.view(func(m *acd.Machine) { queues, trunks, noops, nodes = m.Queues(), m.Trunks(), m.NoOps(), m.Nodes() })
 	now := n.machineTime()
 	for _, q := range queues {
 		var oldest float64
@@ -66,6 +67,10 @@ func (n *Node) writeState(w io.Writer) {
 	for _, t := range trunks {
 		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_trunk_used_channels{trunk=%q}", t.ID), uint64(t.Used))
 		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_trunk_limit_channels{trunk=%q}", t.ID), uint64(t.Channels))
+	}
+	for _, r := range nodes {
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_state_agreed_index{router=%q}", r.ID), r.Agreed)
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_state_diverged_index{router=%q}", r.ID), r.Diverged)
 	}
 	for _, c := range noops {
 		metrics.WriteCounterUint64(w, fmt.Sprintf("routerd_commands_without_effect_total{reason=%q}", c.Reason), c.N)

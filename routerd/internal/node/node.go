@@ -41,6 +41,7 @@ type Node struct {
 	auth    *sip.Authenticator
 
 	life    context.Context // ends when the node must do nothing more
+	exit    func(code int)  // os.Exit; tests go on
 	running sync.WaitGroup
 
 	store     *raftstore.Store
@@ -77,7 +78,7 @@ func Run(ctx context.Context, conf *config.Config, log *slog.Logger, serveOps fu
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	n := &Node{
-		id: acd.NodeID(conf.Node), conf: conf, log: log.With("node", conf.Node), started: time.Now(), life: life,
+		id: acd.NodeID(conf.Node), conf: conf, log: log.With("node", conf.Node), started: time.Now(), life: life, exit: os.Exit,
 		machine: acd.New(), deadlineMoved: make(chan struct{}, 1),
 		actors: map[acd.CallID]*actor{}, reported: map[acd.WorkerID]uint64{}, everSeen: map[string]bool{},
 	}
@@ -120,6 +121,12 @@ func (n *Node) open() error {
 	}
 	if err := os.MkdirAll(n.conf.Data, 0o750); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
+	}
+	switch done, r, err := startOver(n.conf.Data); {
+	case err != nil:
+		return err
+	case done:
+		n.log.Warn("state is rebuilt from before it differed from the majority's", "index", r.Index, "agreed", r.Agreed, "from", r.From)
 	}
 	n.auth = n.authenticator(subkey(key, "digest nonces"))
 	if n.facts, err = facts.Open(filepath.Join(n.conf.Data, "facts.sqlite")); err != nil {
@@ -194,9 +201,14 @@ const minSessionExpires = 90 * time.Second
 
 // begin makes this life known. Until it is committed the node takes no call.
 func (n *Node) begin(ctx context.Context) error {
-	res, index, err := n.proposer.propose(ctx, acd.NodeStarted{Node: n.id, SIP: n.conf.SIP.Listen[0], Peer: n.conf.API.Listen})
-	if err != nil {
+	res, index, err := n.proposer.propose(ctx, acd.NodeStarted{
+		Node: n.id, SIP: n.conf.SIP.Listen[0], Peer: n.conf.API.Listen, Version: acd.MaxVersion,
+	})
+	switch {
+	case err != nil:
 		return fmt.Errorf("make this router known to the cluster: %w", err)
+	case res.Reason == acd.ReasonOldVersion:
+		n.halt(fmt.Errorf("this routerd knows behaviour versions up to %d and the cluster is at a later one: run a newer routerd", acd.MaxVersion))
 	}
 	if !n.waitApplied(ctx.Done(), index) {
 		return ctx.Err()

@@ -161,7 +161,7 @@ func TestRouterThatWasAwayEndsWithTheSameFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b, c := digest(t, r1), digest(t, r2), digest(t, r3)
-	if a != b || a != c || a.Facts < 1500 || a.Records < 400 || a.Cursor != f.M.Index() {
+	if a != b || a != c || a.Facts < 2500 || a.Records < 800 || a.Cursor != f.M.Index() {
 		t.Errorf("files of the three routers:\n%+v\n%+v\n%+v", a, b, c)
 	}
 	if pages < 2 {

@@ -148,8 +148,7 @@ func totalsView(q totalsQuery, t totals.Table) routeapi.Totals {
 		good, of := x.ServiceLevel(q.formula)
 		v.Queues = append(v.Queues, routeapi.QueueTotals{
 			Start: time.Unix(0, int64(x.Start)).In(q.set.Zone), Queue: x.Queue, Refused: x.Refused, Arrived: x.Arrived, Early: x.Early, Offered: x.Offered,
-			Answered: x.Answered, Abandoned: x.Abandoned, Dropped: x.Dropped, Callbacks: x.Callbacks, CallbacksServed: x.CallbacksServed,
-			Tasks: x.Tasks, TasksServed: x.TasksServed, Handled: x.Handled, AnsweredInTime: x.AnsweredInTime,
+			Answered: x.Answered, Abandoned: x.Abandoned, Dropped: x.Dropped, AnsweredInTime: x.AnsweredInTime,
 			AbandonedInTime: x.AbandonedInTime, AbandonedShort: x.AbandonedShort, Good: good, Of: of,
 			Wait: x.Wait.Seconds(), LongestWait: x.LongestWait.Seconds(), AbandonedWait: x.AbandonedWait.Seconds(), Talk: x.Talk.Seconds(),
 			Ringing: x.Ringing.Seconds(), InCall: x.InCall.Seconds(), WrapUp: x.WrapUp.Seconds(), ASA: x.ASA().Seconds(), AHT: x.AHT().Seconds(),

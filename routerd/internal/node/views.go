@@ -79,7 +79,8 @@ func (n *Node) agents() []routeapi.Agent {
 	n.view(func(m *acd.Machine) {
 		for _, a := range m.Agents() {
 			v := routeapi.Agent{ID: string(a.ID), Name: a.Name, Status: string(a.Status), State: string(a.State), Reason: a.Reason,
-				Call: string(a.Call), Missed: a.Missed, Contacts: []string{}, Queues: []string{}}
+				Call: string(a.Call), Missed: a.Missed, Contacts: []string{}, Queues: []string{},
+				Pending: string(a.Pending), PendingReason: a.PendingReason, WrapUpEnds: wall(a.WrapUpEnds)}
 			for _, c := range a.Contacts {
 				v.Contacts = append(v.Contacts, c.URI)
 			}
@@ -108,12 +109,14 @@ func (n *Node) cluster() routeapi.Cluster {
 		voters[p.ID] = p.Voter
 	}
 	n.view(func(m *acd.Machine) {
+		out.Version = m.Version()
 		owned := map[acd.NodeID]int{}
 		for _, c := range m.Calls() {
 			owned[c.Owner.Node]++
 		}
 		for _, r := range m.Nodes() {
-			out.Nodes = append(out.Nodes, routeapi.Node{ID: string(r.ID), Alive: r.Alive, Voter: voters[string(r.ID)], Incarnation: r.Incarnation, Calls: owned[r.ID], SIP: r.SIP})
+			out.Nodes = append(out.Nodes, routeapi.Node{ID: string(r.ID), Alive: r.Alive, Voter: voters[string(r.ID)], Incarnation: r.Incarnation, Calls: owned[r.ID], SIP: r.SIP,
+				Version: r.Version, Agreed: r.Agreed, Diverged: r.Diverged})
 		}
 		for _, w := range m.Workers() {
 			v := load[string(w.ID)]

@@ -23,7 +23,7 @@ func (n *Node) queues() []routeapi.Queue {
 			waits[w.Queue] = w
 		}
 		for _, q := range m.Queues() {
-			v := routeapi.Queue{ID: string(q.ID), Waiting: q.Waiting, Agents: q.Agents, Idle: q.Idle, MaxLength: limits[q.ID]}
+			v := routeapi.Queue{ID: string(q.ID), Waiting: q.Waiting, Agents: q.Agents, Idle: q.Idle, Retired: q.Retired, MaxLength: limits[q.ID]}
 			if q.Oldest != 0 {
 				v.OldestWait = now.Sub(q.Oldest).Seconds()
 			}

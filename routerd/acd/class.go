@@ -16,7 +16,7 @@ type class struct {
 	needs   []Skill // by skill, levels filled in
 	tier    int     // the last that is reached
 	agent   *agent  // whom the calls are kept for; nil: nobody
-	waiting ranked[*call]
+	waiting ranked[waiter]
 	idle    lineup
 	dirty   bool // in Machine.dirty
 }
@@ -40,6 +40,17 @@ type entry struct {
 	spare   int // skills that are not needed
 }
 
+// waiter is a call in a class's line, with what places it there: a comparison
+// that followed two pointers would cost most of an offer.
+type waiter struct {
+	since  Time
+	ticket uint64
+	call   *call
+}
+
+// head is the first call in line.
+func (cl *class) head() *call { return cl.waiting.items[0].call }
+
 // waitsBefore is the order within a queue: greatest effective wait first, then
 // the ticket. It does not change while they wait, since all grow alike.
 func waitsBefore(a, b *call) bool {
@@ -52,7 +63,10 @@ func waitsBefore(a, b *call) bool {
 func newClass(q *queue, needs []Skill, tier int) *class {
 	return &class{
 		queue: q, needs: needs, tier: tier, idle: q.newLineup(),
-		waiting: ranked[*call]{less: waitsBefore, place: func(c *call, pos int) { c.pos = pos }},
+		waiting: ranked[waiter]{
+			less:  func(a, b waiter) bool { return a.since < b.since || a.since == b.since && a.ticket < b.ticket },
+			place: func(w waiter, pos int) { w.call.pos = pos },
+		},
 	}
 }
 
@@ -263,7 +277,7 @@ func (m *Machine) join(c *call, q *queue) {
 	if c.pos < 0 || c.class != cl {
 		q.withdraw(c)
 		c.class = cl
-		cl.waiting.push(c)
+		cl.waiting.push(waiter{c.since, c.Ticket, c})
 		q.standing++
 		m.stir(q)
 	}
@@ -331,7 +345,7 @@ func (m *Machine) release(a *agent) {
 			continue
 		}
 		for cl.waiting.len() > 0 {
-			c := m.own(cl.waiting.items[0])
+			c := m.own(cl.head())
 			c.Sticky = ""
 			m.join(c, s.queue)
 			m.widen(c, s.queue)

@@ -67,7 +67,7 @@ func (m *Machine) dispatch() {
 			if cl.waiting.len() == 0 || cl.idle.len() == 0 {
 				continue
 			}
-			if head := cl.waiting.items[0]; lead == nil || leads(head, lead, m.now) {
+			if head := cl.head(); lead == nil || leads(head, lead, m.now) {
 				lead = head
 			}
 		}
@@ -112,7 +112,7 @@ func (m *Machine) choose(named *seat) (*seat, *call) {
 			if e.class.waiting.len() == 0 {
 				continue
 			}
-			if c := e.class.waiting.items[0]; first == nil || goesBefore(s, c, at, first, m.now) {
+			if c := e.class.head(); first == nil || goesBefore(s, c, at, first, m.now) {
 				at, first = s, c
 			}
 		}

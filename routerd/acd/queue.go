@@ -140,12 +140,12 @@ func (q *queue) unserved() bool {
 		return false
 	}
 	for _, cl := range q.classes {
-		if cl.waiting.len() > 0 && cl.waiting.items[0].nextOffer(0) == nil {
+		if cl.waiting.len() > 0 && cl.head().nextOffer(0) == nil {
 			return true
 		}
 	}
 	for _, cl := range q.kept { // any order: a question
-		if cl.waiting.items[0].nextOffer(0) == nil {
+		if cl.head().nextOffer(0) == nil {
 			return true
 		}
 	}

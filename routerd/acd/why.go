@@ -110,7 +110,7 @@ func (m *Machine) whyChoice(w *factWriter, c *call) {
 			if e.class.waiting.len() == 0 {
 				continue
 			}
-			if h := e.class.waiting.items[0]; h != c && (head == nil || leads(h, head, m.now)) {
+			if h := e.class.head(); h != c && (head == nil || leads(h, head, m.now)) {
 				head = h
 			}
 		}

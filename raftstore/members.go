@@ -239,7 +239,7 @@ func (s *Store) removeHere(ctx context.Context, id string, force bool) error {
 		}
 	}
 	if id == s.id {
-		if err := asLeader("give leadership away", s.raft.LeadershipTransfer()); err != nil {
+		if err := handOver("give leadership away", s.raft.LeadershipTransfer); err != nil {
 			return err
 		}
 		return ErrNotLeader // the next leader removes this node
@@ -281,7 +281,7 @@ func (s *Store) transferHere(to string) error {
 	s.admin.Lock()
 	defer s.admin.Unlock()
 	if to == "" {
-		return asLeader("transfer leadership", s.raft.LeadershipTransfer())
+		return handOver("transfer leadership", s.raft.LeadershipTransfer)
 	}
 	m, ok := s.server(to)
 	switch {
@@ -292,7 +292,19 @@ func (s *Store) transferHere(to string) error {
 	case m.Suffrage != raft.Voter:
 		return fmt.Errorf("%w: %s has no vote: promote it first", ErrRefused, to)
 	}
-	return asLeader("transfer leadership to "+to, s.raft.LeadershipTransferToServer(m.ID, m.Address))
+	return handOver("transfer leadership to "+to, func() raft.Future { return s.raft.LeadershipTransferToServer(m.ID, m.Address) })
+}
+
+// handOver tries a few times: raft gives a transfer one election timeout, and
+// the leader goes on as if nothing had been when that is not enough.
+func handOver(what string, transfer func() raft.Future) (err error) {
+	const tries = 3
+	for range tries {
+		if err = asLeader(what, transfer()); err == nil || errors.Is(err, ErrNotLeader) {
+			return err
+		}
+	}
+	return err
 }
 
 func (s *Store) server(id string) (raft.Server, bool) {

@@ -107,7 +107,10 @@ func (m *Machine) spread(heirs []*Node, cause string) {
 	slices.SortFunc(released, func(a, b *Closed) int { return cmp.Compare(a.Call, b.Call) })
 	for i, c := range released {
 		n := heirs[i%len(heirs)]
+		moved := *c // a snapshot may hold it
+		c = &moved
 		c.Owner, c.Epoch = Owner{n.ID, n.Incarnation}, m.index
+		m.closed[c.Call] = c
 		m.effects = append(m.effects, Effect{
 			ID: m.nextEffect(), Call: c.Call, Owner: c.Owner, Epoch: c.Epoch,
 			Order: Release{Media: slices.Clone(c.Media)},

@@ -9,20 +9,21 @@ import (
 	"strings"
 )
 
-// Snapshot returns the state of this moment. Calls and facts are not copied: the
-// machine copies a call before it next changes it. The rest is. The result is
+// Snapshot returns the state of this moment. Calls, timers and facts are not
+// copied: the machine copies a call or timer before it next changes it. The rest is. The result is
 // not in order until Sort.
 func (m *Machine) Snapshot() *State {
 	m.snapshots++
+	m.timers.snapshots++
 	s := &State{
 		Index: m.index, Now: m.now, Tickets: m.tickets, Configured: m.config != nil,
 		Nodes:      make([]Node, 0, len(m.nodes)),
 		Workers:    make([]Worker, 0, len(m.workers)),
 		Media:      make([]MediaHost, 0, len(m.media)),
 		Agents:     make([]AgentInfo, 0, len(m.agents)),
-		Closed:     make([]Closed, 0, len(m.closed)),
+		Closed:     make([]*Closed, 0, len(m.closed)),
 		Sessions:   make([]Session, 0, len(m.sessions)),
-		Timers:     make([]Timer, 0, m.timers.heap.len()),
+		Timers:     make([]*Timer, 0, m.timers.heap.len()),
 		NoOps:      m.NoOps(),
 		FactsFirst: m.facts.first, FactsGone: m.facts.gone, FactsSum: m.facts.sum,
 		Version: m.version, Configs: slices.Clone(m.configs), Retired: m.retired.queues,
@@ -55,7 +56,7 @@ func (m *Machine) Snapshot() *State {
 		s.Agents = append(s.Agents, m.agents[id].AgentInfo)
 	}
 	for _, c := range m.closed { // any order: see Sort
-		s.Closed = append(s.Closed, *c)
+		s.Closed = append(s.Closed, c)
 	}
 	for _, x := range m.sessions { // any order: see Sort
 		copied := x.Session
@@ -90,9 +91,9 @@ func (m *Machine) Snapshot() *State {
 // then have deeply equal states.
 func (s *State) Sort() {
 	slices.SortFunc(s.Calls, func(a, b *Call) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortFunc(s.Closed, func(a, b Closed) int { return cmp.Compare(a.Call, b.Call) })
+	slices.SortFunc(s.Closed, func(a, b *Closed) int { return cmp.Compare(a.Call, b.Call) })
 	slices.SortFunc(s.Sessions, func(a, b Session) int { return strings.Compare(a.ID, b.ID) })
-	slices.SortFunc(s.Timers, func(a, b Timer) int { return compareTimers(&a, &b) })
+	slices.SortFunc(s.Timers, compareTimers)
 	slices.SortFunc(s.Cursors, func(a, b Cursor) int { return cmp.Or(cmp.Compare(a.Queue, b.Queue), cmp.Compare(a.Tier, b.Tier)) })
 	slices.SortFunc(s.Loads, compareLoads)
 	slices.SortFunc(s.Tasks, func(a, b Task) int { return cmp.Compare(a.ID, b.ID) })
@@ -135,8 +136,8 @@ func Restore(s *State) (*Machine, error) {
 	for _, a := range s.Agents {
 		m.agents[a.ID] = &agent{AgentInfo: a}
 	}
-	for i := range s.Closed {
-		m.closed[s.Closed[i].Call] = &s.Closed[i]
+	for _, c := range s.Closed {
+		m.closed[c.Call] = c
 	}
 	for i := range s.Sessions {
 		m.sessions[s.Sessions[i].ID] = &session{Session: s.Sessions[i]}

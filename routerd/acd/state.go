@@ -15,9 +15,9 @@ type State struct {
 	Workers    []Worker    `cbor:"7,keyasint"`
 	Media      []MediaHost `cbor:"8,keyasint"`
 	Agents     []AgentInfo `cbor:"9,keyasint"`
-	Closed     []Closed    `cbor:"10,keyasint"`
+	Closed     []*Closed   `cbor:"10,keyasint"`
 	Sessions   []Session   `cbor:"11,keyasint"`
-	Timers     []Timer     `cbor:"12,keyasint"`
+	Timers     []*Timer    `cbor:"12,keyasint"`
 	NoOps      []Count     `cbor:"13,keyasint"`
 	FactsFirst uint64      `cbor:"14,keyasint"` // how many facts were dropped before Facts
 	FactsSum   uint64      `cbor:"15,keyasint"` // chained over all facts there ever were

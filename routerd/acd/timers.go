@@ -63,9 +63,13 @@ type timerKey struct {
 	sub  string
 }
 
+// timerEntry is an armed timer. A snapshot may hold the Timer: see own.
 type timerEntry struct {
-	Timer
-	pos int
+	*Timer
+	first Timer  // what Timer points to until a snapshot was taken
+	at    Time   // of Timer, without following it
+	made  uint64 // timers.snapshots when this Timer was made
+	pos   int
 }
 
 // compareTimers orders deadlines; the order is total, so it is the same on
@@ -90,14 +94,16 @@ type timers struct {
 	heap  ranked[*timerEntry]
 	byKey map[timerKey]*timerEntry
 	spare []*timerEntry // to be used again: most are stopped, not fired
-	kinds [256]int      // how many of each: most are stopped where there is none
+
+	snapshots uint64   // how many were taken
+	kinds     [256]int // how many of each: most are stopped where there is none
 }
 
 func newTimers() timers {
 	return timers{
 		heap: ranked[*timerEntry]{
 			less: func(a, b *timerEntry) bool {
-				return a.At < b.At || a.At == b.At && compareTimers(&a.Timer, &b.Timer) < 0
+				return a.at < b.at || a.at == b.at && compareTimers(a.Timer, b.Timer) < 0
 			},
 			place: func(t *timerEntry, pos int) { t.pos = pos },
 		},
@@ -108,7 +114,8 @@ func newTimers() timers {
 func (t *timers) set(at Time, kind TimerKind, id, sub string) {
 	key := timerKey{kind, id, sub}
 	if e, ok := t.byKey[key]; ok {
-		e.At = at
+		t.own(e)
+		e.At, e.at = at, at
 		t.heap.fix(e.pos)
 		return
 	}
@@ -117,11 +124,26 @@ func (t *timers) set(at Time, kind TimerKind, id, sub string) {
 		e, t.spare = t.spare[n-1], t.spare[:n-1]
 	} else {
 		e = new(timerEntry)
+		e.Timer, e.made = &e.first, t.snapshots
 	}
-	e.Timer = Timer{At: at, Kind: kind, ID: id, Sub: sub}
+	t.own(e)
+	*e.Timer, e.at = Timer{At: at, Kind: kind, ID: id, Sub: sub}, at
 	t.byKey[key] = e
 	t.kinds[kind]++
 	t.heap.push(e)
+}
+
+// own makes the entry's Timer the heap's alone: one that a snapshot holds is
+// copied before it changes.
+func (t *timers) own(e *timerEntry) {
+	if e.Timer != nil && e.made == t.snapshots {
+		return
+	}
+	timer := new(Timer)
+	if e.Timer != nil {
+		*timer = *e.Timer
+	}
+	e.Timer, e.made = timer, t.snapshots
 }
 
 func (t *timers) stop(kind TimerKind, id, sub string) {
@@ -138,7 +160,11 @@ func (t *timers) drop(key timerKey, e *timerEntry) {
 	delete(t.byKey, key)
 	t.kinds[key.kind]--
 	t.heap.remove(e.pos)
-	e.Timer = Timer{} // lets go of the texts
+	if e.made == t.snapshots {
+		*e.Timer = Timer{} // lets go of the texts
+	} else {
+		e.Timer = nil
+	}
 	t.spare = append(t.spare, e)
 }
 
@@ -149,11 +175,11 @@ func (t *timers) armed(kind TimerKind, id, sub string) bool {
 
 // due removes and returns the earliest timer at or before now.
 func (t *timers) due(now Time) (Timer, bool) {
-	if t.heap.len() == 0 || t.heap.items[0].At > now {
+	if t.heap.len() == 0 || t.heap.items[0].at > now {
 		return Timer{}, false
 	}
 	e := t.heap.items[0]
-	timer := e.Timer
+	timer := *e.Timer
 	t.drop(timerKey{timer.Kind, timer.ID, timer.Sub}, e)
 	return timer, true
 }
@@ -169,7 +195,7 @@ func (m *Machine) NextDeadline() (Time, bool) {
 	if m.timers.heap.len() == 0 {
 		return 0, false
 	}
-	return m.timers.heap.items[0].At, true
+	return m.timers.heap.items[0].at, true
 }
 
 // fire carries out one due timer. Timers are stopped with what they belong to,

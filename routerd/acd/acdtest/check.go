@@ -134,7 +134,7 @@ func (k *checker) offer(c *acd.Call, first *acd.Leg) {
 	if a == nil || a.Call != c.ID || a.Leg != first.ID {
 		k.fault("call %s is offered to %s on leg %s, but the agent does not say so", c.ID, first.Agent, first.ID)
 	}
-	if !slices.ContainsFunc(k.s.Timers, func(t acd.Timer) bool { return t.ID == string(c.ID) && t.Sub == fmt.Sprint(first.Offer) }) {
+	if !slices.ContainsFunc(k.s.Timers, func(t *acd.Timer) bool { return t.ID == string(c.ID) && t.Sub == fmt.Sprint(first.Offer) }) {
 		k.fault("call %s: nothing ends offer %d to %s", c.ID, first.Offer, first.Agent)
 	}
 }
@@ -195,7 +195,7 @@ func (k *checker) media() {
 func (k *checker) timers() {
 	for _, t := range k.s.Timers {
 		if t.At <= k.s.Now {
-			k.fault("timer %+v is overdue at %d", t, k.s.Now)
+			k.fault("timer %+v is overdue at %d", *t, k.s.Now)
 		}
 	}
 	for i := range k.s.Calls {
@@ -253,7 +253,7 @@ func (k *checker) timer(id string, kind acd.TimerKind) (at acd.Time, armed bool)
 }
 
 func (k *checker) armed(id string) bool {
-	return slices.ContainsFunc(k.s.Timers, func(t acd.Timer) bool { return t.ID == id })
+	return slices.ContainsFunc(k.s.Timers, func(t *acd.Timer) bool { return t.ID == id })
 }
 
 func (k *checker) channels(m *acd.Machine) {

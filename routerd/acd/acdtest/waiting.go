@@ -265,11 +265,11 @@ func (k *checker) waiting(m *acd.Machine) {
 			continue
 		}
 		lines[c.Queue] = append(lines[c.Queue], c)
-		if c.Number != "" && c.Caller == "" && !slices.ContainsFunc(k.s.Timers, func(t acd.Timer) bool { return t.ID == string(c.ID) && t.Sub == "" }) &&
+		if c.Number != "" && c.Caller == "" && !slices.ContainsFunc(k.s.Timers, func(t *acd.Timer) bool { return t.ID == string(c.ID) && t.Sub == "" }) &&
 			!slices.ContainsFunc(c.Legs, func(l acd.Leg) bool { return l.Number != "" && l.State != acd.LegOver }) {
 			k.fault("call %s waits without its customer and nothing ends that", c.ID)
 		}
-		if c.Until != 0 && !slices.ContainsFunc(k.s.Timers, func(t acd.Timer) bool { return t.ID == string(c.ID) && t.At == c.Until }) {
+		if c.Until != 0 && !slices.ContainsFunc(k.s.Timers, func(t *acd.Timer) bool { return t.ID == string(c.ID) && t.At == c.Until }) {
 			k.fault("call %s may wait until %d and nothing ends that", c.ID, c.Until)
 		}
 	}

@@ -22,7 +22,8 @@ func (m *Machine) hunt(c *call, chain *Chain) {
 	m.giveTicket(c)
 	c.State, c.Chain, c.Hunt, c.Step = CallHunting, chain.ID, *chain, 0
 	m.fact(Fact{Kind: FactCallHunting, Call: c.ID}).
-		text("chain", string(c.Chain)).int("steps", len(chain.Steps)).uint("ticket", c.Ticket)
+		text("chain", string(c.Chain)).int("steps", len(chain.Steps)).uint("ticket", c.Ticket).
+		earlier("enqueued", c.Enqueued, m.now)
 	if chain.Music != "" && c.Prompt != (Prompt{Name: chain.Music, Loop: true, Started: true}) {
 		m.play(c, chain.Music, true)
 	}

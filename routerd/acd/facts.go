@@ -18,8 +18,9 @@ const (
 	FactCallAnswered = "call.answered"
 	// FactCallGreeted (call), the greeting plays or failed: prompt, duration, failed (only if so).
 	FactCallGreeted = "call.greeted"
-	// FactCallQueued (call, queue): ticket, waiting (calls in the queue with this
-	// one), kept_for (the agent spoken with last, for whom it is kept a while).
+	// FactCallQueued (call, queue): ticket, enqueued (machine time in ns at which
+	// the ticket was given, if that was earlier), waiting (calls in the queue with
+	// this one), kept_for (the agent spoken with last, for whom it is kept a while).
 	FactCallQueued = "call.queued"
 	// FactCallTagged (call): what was put on the call's card; what was removed is
 	// not told.
@@ -95,7 +96,7 @@ const (
 	// ticket, or since the last conversation was over).
 	FactCallBridged = "call.bridged"
 	// FactCallHunting (call), a chain's steps are tried: chain (none: of a
-	// transfer), steps (how many), ticket.
+	// transfer), steps (how many), ticket, enqueued (if that was earlier).
 	FactCallHunting = "call.hunting"
 	// FactChainStep (call, agent if it is one's): chain, step (1 for the first),
 	// number, after (why the step before was lost: busy, declined, no-answer,
@@ -338,6 +339,14 @@ func (w *factWriter) uint(key string, v uint64) *factWriter {
 
 // stamp adds a machine time in nanoseconds.
 func (w *factWriter) stamp(key string, t Time) *factWriter { return w.int64(key, int64(t)) }
+
+// earlier adds a machine time that lies before now.
+func (w *factWriter) earlier(key string, t, now Time) *factWriter {
+	if t < now {
+		w.stamp(key, t)
+	}
+	return w
+}
 
 // seconds adds a duration as seconds with three decimals.
 func (w *factWriter) seconds(key string, d time.Duration) *factWriter {

@@ -66,8 +66,8 @@ func (m *Machine) enqueue(c *call) {
 	q.length++
 	c.since = q.joinedSince(c)
 	q.line.insert(c)
-	m.fact(Fact{Kind: FactCallQueued, Call: c.ID, Queue: q.ID}).uint("ticket", c.Ticket).int("waiting", q.length).
-		text("kept_for", string(c.Sticky))
+	m.fact(Fact{Kind: FactCallQueued, Call: c.ID, Queue: q.ID}).uint("ticket", c.Ticket).earlier("enqueued", c.Enqueued, m.now).
+		int("waiting", q.length).text("kept_for", string(c.Sticky))
 	if c.Caller != "" {
 		c.GuessP50, c.GuessP90 = p50, p90
 		m.attend(c, q, p50, known)

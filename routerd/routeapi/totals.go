@@ -33,8 +33,9 @@ type QueueTotals struct {
 	Start           time.Time `json:"start"`
 	Queue           string    `json:"queue"`
 	Refused         uint64    `json:"refused"` // not taken
-	Arrived         uint64    `json:"arrived"` // taken: early + offered
+	Arrived         uint64    `json:"arrived"` // taken: early + merged + offered
 	Early           uint64    `json:"early"`   // over before they were in the line or with an agent
+	Merged          uint64    `json:"merged"`  // callbacks and tasks whose customers called, counted as that call
 	Offered         uint64    `json:"offered"` // answered + abandoned + dropped
 	Answered        uint64    `json:"answered"`
 	Abandoned       uint64    `json:"abandoned"` // by the caller

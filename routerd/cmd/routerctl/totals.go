@@ -92,9 +92,9 @@ func (o *totalsOptions) run(ctx context.Context, c *client, p printer) error {
 }
 
 func queueTotals(w io.Writer, v routeapi.Totals, loc *time.Location) {
-	fmt.Fprintf(w, "FROM %s\tQUEUE\tREFUSED\tEARLY\tOFFERED\tANSWERED\tABANDONED\tDROPPED\tSL %s %gs\tASA\tMAX WAIT\tTALK\tWRAP-UP\tAHT\n", v.Zone, v.Formula, v.Threshold)
+	fmt.Fprintf(w, "FROM %s\tQUEUE\tREFUSED\tEARLY\tMERGED\tOFFERED\tANSWERED\tABANDONED\tDROPPED\tSL %s %gs\tASA\tMAX WAIT\tTALK\tWRAP-UP\tAHT\n", v.Zone, v.Formula, v.Threshold)
 	for _, q := range v.Queues {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", start(v, q.Start, loc), dash(q.Queue), q.Refused, q.Early, q.Offered, q.Answered,
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", start(v, q.Start, loc), dash(q.Queue), q.Refused, q.Early, q.Merged, q.Offered, q.Answered,
 			q.Abandoned, q.Dropped, percent(q.Good, q.Of), clocked(q.ASA), clocked(q.LongestWait), clocked(q.Talk), clocked(q.WrapUp), clocked(q.AHT))
 	}
 }

@@ -45,15 +45,15 @@ func TestTotalsTable(t *testing.T) {
 		Interval: "15m", Zone: "Europe/Moscow", Formula: "short-excluded", Threshold: 20,
 		Queues: []routeapi.QueueTotals{
 			{Start: at, Queue: "", Refused: 3},
-			{Start: at, Queue: "sales", Early: 1, Offered: 10, Answered: 7, Abandoned: 2, Dropped: 1, Good: 6, Of: 9, ASA: 12.4, LongestWait: 95, Talk: 3700, WrapUp: 70, AHT: 538.6},
+			{Start: at, Queue: "sales", Early: 1, Merged: 4, Offered: 10, Answered: 7, Abandoned: 2, Dropped: 1, Good: 6, Of: 9, ASA: 12.4, LongestWait: 95, Talk: 3700, WrapUp: 70, AHT: 538.6},
 		},
 		Agents: []routeapi.AgentTotals{{Start: at, Agent: "ann", Handled: 7, Talk: 3700, Available: 300, InCall: 600, Occupancy: 2.0 / 3}},
 	}
 	out, asked, err := totalsOutput(t, answer, "-zone", "Europe/Moscow", "-from", "2026-03-01")
 	want := "" +
-		"FROM Europe/Moscow       QUEUE  REFUSED  EARLY  OFFERED  ANSWERED  ABANDONED  DROPPED  SL short-excluded 20s  ASA      MAX WAIT  TALK     WRAP-UP  AHT\n" +
-		"2026-03-01 12:15 +03:00  -      3        0      0        0         0          0        -                      0:00:00  0:00:00   0:00:00  0:00:00  0:00:00\n" +
-		"2026-03-01 12:15 +03:00  sales  0        1      10       7         2          1        66.7%                  0:00:12  0:01:35   1:01:40  0:01:10  0:08:59\n"
+		"FROM Europe/Moscow       QUEUE  REFUSED  EARLY  MERGED  OFFERED  ANSWERED  ABANDONED  DROPPED  SL short-excluded 20s  ASA      MAX WAIT  TALK     WRAP-UP  AHT\n" +
+		"2026-03-01 12:15 +03:00  -      3        0      0       0        0         0          0        -                      0:00:00  0:00:00   0:00:00  0:00:00  0:00:00\n" +
+		"2026-03-01 12:15 +03:00  sales  0        1      4       10       7         2          1        66.7%                  0:00:12  0:01:35   1:01:40  0:01:10  0:08:59\n"
 	if err != nil || out != want {
 		t.Errorf("got\n%s%v, want\n%s", out, err, want)
 	}

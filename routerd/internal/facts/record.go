@@ -15,7 +15,7 @@ type CallRecord struct {
 	Index   uint64 // of the fact it follows from
 	N       uint32
 	Call    string
-	Outcome string // served, abandoned, dropped, refused
+	Outcome string // that of call.ended, or refused
 	By      string // who ended it: caller, agent, system
 	Cause   string
 	Code    int // SIP code of a refusal
@@ -131,7 +131,7 @@ func (d *deriver) of(f acd.Fact) records {
 		return records{leg: d.endedLeg(f)}
 	case acd.FactAgentStatus, acd.FactAgentState, acd.FactAgentDeleted:
 		return records{span: d.endedSpan(f)}
-	case acd.FactOfferMade, acd.FactOfferAccepted:
+	case acd.FactOfferMade, acd.FactOfferReserved, acd.FactOfferAccepted:
 		d.offered(f)
 	}
 	return records{}
@@ -165,6 +165,7 @@ const (
 	OutcomeAbandoned = "abandoned"
 	OutcomeDropped   = "dropped"
 	OutcomeRefused   = "refused"
+	OutcomeCalledIn  = "called-in" // a callback or task whose customer called: it goes on as that call
 )
 
 func (d *deriver) endedLeg(f acd.Fact) *LegRecord {

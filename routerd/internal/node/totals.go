@@ -147,7 +147,7 @@ func totalsView(q totalsQuery, t totals.Table) routeapi.Totals {
 		x := &t.Queues[i]
 		good, of := x.ServiceLevel(q.formula)
 		v.Queues = append(v.Queues, routeapi.QueueTotals{
-			Start: time.Unix(0, int64(x.Start)).In(q.set.Zone), Queue: x.Queue, Refused: x.Refused, Arrived: x.Arrived, Early: x.Early, Offered: x.Offered,
+			Start: time.Unix(0, int64(x.Start)).In(q.set.Zone), Queue: x.Queue, Refused: x.Refused, Arrived: x.Arrived, Early: x.Early, Merged: x.Merged, Offered: x.Offered,
 			Answered: x.Answered, Abandoned: x.Abandoned, Dropped: x.Dropped, AnsweredInTime: x.AnsweredInTime,
 			AbandonedInTime: x.AbandonedInTime, AbandonedShort: x.AbandonedShort, Good: good, Of: of,
 			Wait: x.Wait.Seconds(), LongestWait: x.LongestWait.Seconds(), AbandonedWait: x.AbandonedWait.Seconds(), Talk: x.Talk.Seconds(),

@@ -18,7 +18,7 @@ func FromRecords(s Settings) *Records { return &Records{newCounter(s)} }
 func (r *Records) Call(c *facts.CallRecord) {
 	r.c.call(call{
 		arrived: c.Arrived, enqueued: c.Enqueued, bridged: c.Bridged, ended: c.Ended, queue: c.Queue, agent: c.Agent,
-		refused: c.Outcome == facts.OutcomeRefused, byCaller: c.By == acd.ByCaller,
+		refused: c.Outcome == facts.OutcomeRefused, merged: c.Outcome == facts.OutcomeCalledIn, byCaller: c.By == acd.ByCaller,
 	})
 }
 
@@ -41,7 +41,8 @@ type Facts struct {
 // life is what the facts have told of a call so far.
 type life struct {
 	call
-	media bool // an agent answered, and the conversation is not over
+	caller acd.LegID // who ends the call when it is over; "": nobody is on the line
+	media  bool      // somebody answered, and it is not known when that was over
 }
 
 // shift is an agent's present state.
@@ -69,12 +70,26 @@ func (t *Facts) Fact(f acd.Fact) {
 	case acd.FactCallRefused:
 		t.c.call(call{arrived: f.At, refused: true, queue: string(f.Queue)})
 	case acd.FactCallArrived:
+		t.calls[f.Call] = &life{call: call{arrived: f.At}, caller: acd.CallerLeg}
+	case acd.FactTaskDue:
 		t.calls[f.Call] = &life{call: call{arrived: f.At}}
 	case acd.FactCallQueued, acd.FactCallHunting:
-		if l, ok := t.calls[f.Call]; ok && l.enqueued == 0 {
-			l.enqueued = f.At
+		if l, ok := t.calls[f.Call]; ok {
+			l.enqueued = ticketed(f)
 		}
-	case acd.FactOfferMade:
+	case acd.FactCallbackPromised:
+		if l, ok := t.calls[f.Call]; ok {
+			l.caller = "" // whose leg ends now, and not the call
+		}
+	case acd.FactCustomerAnswered:
+		if l, ok := t.calls[f.Call]; ok {
+			l.caller = f.Leg
+		}
+	case acd.FactCallMerged:
+		if l, ok := t.calls[f.Call]; ok {
+			l.merged = l.bridged == 0
+		}
+	case acd.FactOfferMade, acd.FactOfferReserved:
 		t.shift(f).offered = string(f.Queue)
 	case acd.FactOfferAccepted:
 		t.accepted(f)
@@ -86,7 +101,7 @@ func (t *Facts) Fact(f acd.Fact) {
 		t.transferred(f)
 	case acd.FactLegEnded:
 		// A caller who hangs up ends the call at once.
-		if l, ok := t.calls[f.Call]; ok && l.ended == 0 && f.Attr("role") == string(acd.RoleCaller) {
+		if l, ok := t.calls[f.Call]; ok && l.ended == 0 && l.caller != "" && l.caller == f.Leg {
 			l.ended = f.At
 		}
 	case acd.FactCallEnded:
@@ -104,6 +119,15 @@ func (t *Facts) Fact(f acd.Fact) {
 		t.pass(t.shift(f), f.At)
 		delete(t.agents, f.Agent)
 	}
+}
+
+// ticketed is when the call's ticket was given: now, unless the fact says that it
+// has an older one, its own or that of a callback whose place it took.
+func ticketed(f acd.Fact) acd.Time {
+	if at, err := strconv.ParseInt(f.Attr("enqueued"), 10, 64); err == nil {
+		return acd.Time(at)
+	}
+	return f.At
 }
 
 func (t *Facts) shift(f acd.Fact) *shift {
@@ -194,7 +218,7 @@ func (t *Facts) over(f acd.Fact) {
 func (t *Facts) Late(f acd.Fact) {
 	switch f.Kind {
 	case acd.FactCallQueued, acd.FactCallHunting, acd.FactOfferAccepted, acd.FactPartyAnswered, acd.FactCallTransferred,
-		acd.FactLegEnded, acd.FactCallEnded:
+		acd.FactCallbackPromised, acd.FactCustomerAnswered, acd.FactCallMerged, acd.FactLegEnded, acd.FactCallEnded:
 		t.Fact(f)
 	}
 }

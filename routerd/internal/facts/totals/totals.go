@@ -45,8 +45,9 @@ type Queue struct {
 	Queue string
 
 	Refused  uint64 // not taken: trunk full, unknown number, no router ready
-	Arrived  uint64 // taken; the sum of Early and Offered
+	Arrived  uint64 // taken, and tasks that came due; the sum of Early, Merged and Offered
 	Early    uint64 // over before they were in the line or with an agent
+	Merged   uint64 // callbacks and tasks whose customers called: counted as that call
 	Offered  uint64 // the sum of the next three
 	Answered uint64
 	// Abandoned by the caller while waiting, and dropped by us: waited too long,
@@ -69,8 +70,8 @@ type Agent struct {
 	Start acd.Time // of the interval
 	Agent string
 
-	Handled   uint64        // calls that arrived in it and were answered by the agent
-	Talk      time.Duration // of those calls, whenever it passed
+	Handled   uint64        // calls that arrived in it and in which the agent talked last
+	Talk      time.Duration // of those calls, whoever talked and whenever
 	Available time.Duration // and free: waiting for a call
 	Ringing   time.Duration // reserved or ringing
 	InCall    time.Duration
@@ -161,6 +162,7 @@ func (q *Queue) Add(o Queue) {
 	q.Refused += o.Refused
 	q.Arrived += o.Arrived
 	q.Early += o.Early
+	q.Merged += o.Merged
 	q.Offered += o.Offered
 	q.Answered += o.Answered
 	q.Abandoned += o.Abandoned
@@ -228,7 +230,7 @@ func (c *counter) agent(at acd.Time, name string) *Agent {
 // call is what is counted of a call that is over.
 type call struct {
 	arrived, enqueued, bridged, ended acd.Time // 0: never
-	refused, byCaller                 bool
+	refused, merged, byCaller         bool
 	queue, agent                      string
 }
 
@@ -244,6 +246,10 @@ func (c *counter) call(v call) {
 	q.Arrived++
 	if v.enqueued == 0 && v.bridged == 0 {
 		q.Early++
+		return
+	}
+	if v.merged {
+		q.Merged++
 		return
 	}
 	q.Offered++
@@ -262,9 +268,11 @@ func (c *counter) call(v call) {
 		if wait <= c.s.Threshold {
 			q.AnsweredInTime++
 		}
-		a := c.agent(v.arrived, v.agent)
-		a.Handled++
-		a.Talk += talk
+		if v.agent != "" { // else somebody outside talked last
+			a := c.agent(v.arrived, v.agent)
+			a.Handled++
+			a.Talk += talk
+		}
 	case v.byCaller:
 		q.Abandoned++
 		q.AbandonedWait += wait

@@ -124,3 +124,27 @@ func TestAgentsDaysAreThoseOfTheClock(t *testing.T) {
 		}
 	}
 }
+
+// Who hangs up on the promise of a callback abandons nothing; who is called back
+// and does not wait for the agent does, after all that time.
+func TestCallbackIsAbandonedByWhoWasCalledBack(t *testing.T) {
+	t0 := at("2026-03-01T09:00:00Z")
+	set := Settings{Interval: QuarterHour, Zone: time.UTC, From: t0, To: t0.Add(time.Hour)}
+	count := FromFacts(set, nil)
+	for _, f := range []acd.Fact{
+		{At: t0, Kind: acd.FactCallArrived},
+		{At: t0, Kind: acd.FactCallQueued, Queue: "sales"},
+		{At: t0.Add(time.Second), Kind: acd.FactCallbackPromised},
+		{At: t0.Add(2 * time.Second), Kind: acd.FactLegEnded, Leg: acd.CallerLeg},
+		{At: t0.Add(50 * time.Second), Kind: acd.FactCustomerAnswered, Leg: "2"},
+		{At: t0.Add(60 * time.Second), Kind: acd.FactLegEnded, Leg: "2"},
+		{At: t0.Add(61 * time.Second), Kind: acd.FactCallEnded, Queue: "sales", Attrs: []acd.Attr{{Key: "by", Value: acd.ByCaller}}},
+	} {
+		f.Call = "c1"
+		count.Fact(f)
+	}
+	want := []Queue{{Start: t0, Queue: "sales", Arrived: 1, Offered: 1, Abandoned: 1, LongestWait: time.Minute, AbandonedWait: time.Minute}}
+	if got := count.Table().Queues; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}

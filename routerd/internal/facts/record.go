@@ -1,7 +1,6 @@
 package facts
 
 import (
-	"maps"
 	"strconv"
 	"time"
 
@@ -238,11 +237,4 @@ func (d *deriver) number(f acd.Fact, key string) int64 {
 		d.malformed++
 	}
 	return v
-}
-
-// present returns a copy of the agents' present spans.
-func (s *Store) present() spans {
-	s.write.Lock()
-	defer s.write.Unlock()
-	return maps.Clone(s.spans)
 }

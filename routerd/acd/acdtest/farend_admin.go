@@ -95,11 +95,12 @@ func dropQueue(cfg *acd.Config, gone acd.QueueID) {
 	}
 }
 
-// line returns the tickets of the calls that wait.
+// line returns the tickets of the calls that wait for an agent or to be called.
 func (f *FarEnd) line() map[acd.CallID]uint64 {
 	line := make(map[acd.CallID]uint64)
 	for _, c := range f.M.Calls() {
-		if c.State == acd.CallWaiting {
+		// Retrying: at the head at last, but no channel was free to call it.
+		if c.State == acd.CallWaiting || c.State == acd.CallRetrying {
 			line[c.ID] = c.Ticket
 		}
 	}

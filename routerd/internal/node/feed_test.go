@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,12 +17,12 @@ import (
 
 // database takes a few facts at once, and notes what it was given.
 type database struct {
-	down bool
+	down atomic.Bool
 	got  []uint64 // cursors after each batch
 }
 
 func (d *database) deliver(ctx context.Context, from *facts.Store, after uint64) (uint64, int, error) {
-	if d.down {
+	if d.down.Load() {
 		return after, 0, errors.New("connection refused")
 	}
 	rows, err := from.Rows(ctx, after, 4)
@@ -71,11 +72,11 @@ func TestLeaderFeedsTheDatabase(t *testing.T) {
 		t.Errorf("a follower delivered: %v, %v", f.db.got, err)
 	}
 	f.leads = true
-	f.db.down = true
+	f.db.down.Store(true)
 	if _, err := f.step(t.Context()); err == nil || f.cursor != 0 || f.lagSeconds() != 99 {
 		t.Errorf("database down: %v, cursor %d, lag %v s", err, f.cursor, f.lagSeconds())
 	}
-	f.db.down = false
+	f.db.down.Store(false)
 	for i := range 4 {
 		more, err := f.step(t.Context())
 		if err != nil || more != (i < 3) {
@@ -124,7 +125,7 @@ func TestExpiredFactsAreSkippedAndTold(t *testing.T) {
 // most, and what has gathered is delivered when it is back.
 func TestDatabaseThatIsDownIsTriedWithPatience(t *testing.T) {
 	f := newFeedTest(t, someFacts(40)...)
-	f.db.down = true
+	f.db.down.Store(true)
 	tries := 0
 	f.deliver = func(ctx context.Context, from *facts.Store, after uint64) (uint64, int, error) {
 		tries++
@@ -142,7 +143,7 @@ func TestDatabaseThatIsDownIsTriedWithPatience(t *testing.T) {
 		if lines := strings.Count(f.log.String(), "level=ERROR"); tries < 100 || tries > 130 || lines < 55 || lines > 62 || !strings.Contains(f.log.String(), "is the server up") {
 			t.Errorf("%d tries, %d lines in an hour", tries, lines)
 		}
-		f.db.down = false
+		f.db.down.Store(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if f.cursor != 40 {

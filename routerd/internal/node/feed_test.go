@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,12 +16,12 @@ import (
 
 // database takes a few facts at once, and notes what it was given.
 type database struct {
-	down atomic.Bool
+	down bool
 	got  []uint64 // cursors after each batch
 }
 
 func (d *database) deliver(ctx context.Context, from *facts.Store, after uint64) (uint64, int, error) {
-	if d.down.Load() {
+	if d.down {
 		return after, 0, errors.New("connection refused")
 	}
 	rows, err := from.Rows(ctx, after, 4)
@@ -72,11 +71,11 @@ func TestLeaderFeedsTheDatabase(t *testing.T) {
 		t.Errorf("a follower delivered: %v, %v", f.db.got, err)
 	}
 	f.leads = true
-	f.db.down.Store(true)
+	f.db.down = true
 	if _, err := f.step(t.Context()); err == nil || f.cursor != 0 || f.lagSeconds() != 99 {
 		t.Errorf("database down: %v, cursor %d, lag %v s", err, f.cursor, f.lagSeconds())
 	}
-	f.db.down.Store(false)
+	f.db.down = false
 	for i := range 4 {
 		more, err := f.step(t.Context())
 		if err != nil || more != (i < 3) {
@@ -125,31 +124,34 @@ func TestExpiredFactsAreSkippedAndTold(t *testing.T) {
 // most, and what has gathered is delivered when it is back.
 func TestDatabaseThatIsDownIsTriedWithPatience(t *testing.T) {
 	f := newFeedTest(t, someFacts(40)...)
-	f.db.down.Store(true)
+	f.db.down = true
 	tries := 0
 	f.deliver = func(ctx context.Context, from *facts.Store, after uint64) (uint64, int, error) {
 		tries++
 		return f.db.deliver(ctx, from, after)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			f.run(ctx)
-			close(ended)
-		}()
-		time.Sleep(time.Hour) // of the bubble's time
-		synctest.Wait()
+		// What the feeder did is looked at while it does not run.
+		runFor := func(d time.Duration) {
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() {
+				f.run(ctx)
+				close(ended)
+			}()
+			time.Sleep(d) // of the bubble's time
+			synctest.Wait()
+			cancel()
+			<-ended
+		}
+		runFor(time.Hour)
 		if lines := strings.Count(f.log.String(), "level=ERROR"); tries < 100 || tries > 130 || lines < 55 || lines > 62 || !strings.Contains(f.log.String(), "is the server up") {
 			t.Errorf("%d tries, %d lines in an hour", tries, lines)
 		}
-		f.db.down.Store(false)
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		f.db.down = false
+		runFor(time.Minute)
 		if f.cursor != 40 {
 			t.Errorf("cursor is %d a minute after it is back", f.cursor)
 		}
-		cancel()
-		<-ended
 	})
 }

@@ -59,9 +59,9 @@ func (m *Machine) enqueue(c *call) {
 	m.giveTicket(c)
 	c.Ring, c.Sticky = 0, ""
 	if c.State != CallRetrying { // else it counts as having been here all the time
-		c.Joined, c.Sticky = m.now, m.lastSpoken(c, q)
+		c.Joined, c.Sticky, c.ToldPosition = m.now, m.lastSpoken(c, q), 0
 	}
-	c.State, c.Until, c.ToldPosition = CallWaiting, 0, 0
+	c.State, c.Until = CallWaiting, 0
 	p50, p90, known := q.more(m.now)
 	q.length++
 	c.since = q.joinedSince(c)

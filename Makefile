@@ -8,7 +8,7 @@ PROGRAMS := ./routerd ./routerd/cmd/routerctl ./mediad ./loadtest
 GO_LEAST := 1.26
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test load up check sim build setup go clean bench-acd bench-failover
+.PHONY: help twin demo test load up check sim build setup go clean bench-acd bench-failover
 
 help:
 	@echo 'make demo   place ten real calls through the whole tier and kill parts of it'
@@ -18,6 +18,7 @@ help:
 	@echo 'make bench-failover  how long the log is away: kill -9, SIGSTOP, hand-over, a steady load; FOR=10m for the long one'
 	@echo 'make up     keep the tier running until Ctrl-C'
 	@echo 'make sim    SEEDS=1000 seeds of the simulator: kills, pauses, cuts, lost writes, in virtual time; SEED=n prints one'
+	@echo 'make twin   a million commands beside the naive twin of the state machine'
 	@echo 'make check  formatting, vet, staticcheck, import rules, kamailio -c, quick tests'
 	@echo 'make build  programs into bin/'
 	@echo 'make setup  install or build what is missing on this machine (the others do it too)'
@@ -57,7 +58,10 @@ sim: go
 test: check
 	$(GO) test $(GO_TEST_FLAGS) -race $$($(GO) list ./... | grep -v /loadtest)
 	$(GO) test $(GO_TEST_FLAGS) -race -p 1 ./loadtest/...
-	$(GO) test ./routerd/acd/acdtest -run TestTwin -steps 1000000 -v
+
+# A million commands of the random world beside the naive twin; a failure prints its seed.
+twin: go
+	$(GO) test ./routerd/acd/acdtest -run TestTwin -steps $(or $(STEPS),1000000) -v
 
 check: build
 	@unformatted=$$(gofmt -l $$(find . -name '*.go' -not -path './out/*')); \

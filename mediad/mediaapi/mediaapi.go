@@ -22,6 +22,7 @@ const (
 	List           = "list"
 	PlayMedia      = "play media"
 	StopMedia      = "stop media"
+	PlayDTMF       = "play dtmf"
 	StartRecording = "start recording"
 	StopRecording  = "stop recording"
 
@@ -64,6 +65,9 @@ const (
 	ReasonNotHosted    = "Media address not hosted here"
 )
 
+// ReasonNoEvents refuses PlayDTMF for a peer that takes no telephone-event.
+const ReasonNoEvents = "telephone-event is not negotiated"
+
 // Request is one command. Which fields count depends on Command.
 type Request struct {
 	Command string `ng:"command"`
@@ -85,7 +89,22 @@ type Request struct {
 	Prompts []string `ng:"files"`
 	Then    string   `ng:"then"`
 
-	Serial uint64 `ng:"serial"` // digits
+	// Play DTMF sends keys to Leg's peer as RFC 4733 events: Code, one key as
+	// rtpengine has it (0 to 15, or its sign), or Keys, any number in order, where
+	// a comma is a pause of 500 ms. Serial, if not 0, numbers the last of them over
+	// the leg's life from 1: those sent before are left out, so that it may be
+	// asked for again. Peer is the leg whose far end pressed them by another way:
+	// its own events are not passed from then on, and if it sent some before,
+	// nothing is sent. rtpengine's callers name that leg instead, by FromTag. Times
+	// are in milliseconds, from 100 to 5000; 0: 250 and 100. Volume is in dBm0,
+	// with or without its sign; 0: -8.
+	Code     string `ng:"code"`
+	Keys     string `ng:"keys"`
+	Duration int64  `ng:"duration"`
+	Pause    int64  `ng:"pause"`
+	Volume   int64  `ng:"volume"`
+
+	Serial uint64 `ng:"serial"` // digits, play DTMF
 
 	// Address is the media address: for leg commands the one to open the leg
 	// on (empty: the worker's choice), for host the one that moves.
@@ -119,7 +138,7 @@ type Reply struct {
 	Codec    string `ng:"codec"`    // of the leg, e.g. "PCMA"
 	Suite    string `ng:"suite"`    // of the leg, e.g. "AEAD_AES_128_GCM"
 	Address  string `ng:"address"`  // media address of the leg
-	Duration int64  `ng:"duration"` // play media: milliseconds of one pass, Then left out
+	Duration int64  `ng:"duration"` // milliseconds: play media, of one pass, Then left out; play DTMF, until the last key is out
 
 	Skipped []string  `ng:"skipped"` // play media: prompts of the list that there are not
 	Digits  []Pressed `ng:"digits"`  // events

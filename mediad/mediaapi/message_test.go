@@ -33,6 +33,8 @@ func TestKamailioMessagesAreUnderstood(t *testing.T) {
 		Request{Command: PlayMedia, CallID: "c", Leg: "2", Prompt: "moh", Loop: true})
 	f(`x {"command":"host","media_address":"127.0.0.1","epoch":18446744073709551615}`, "x", JSON,
 		Request{Command: Host, Address: "127.0.0.1", Epoch: math.MaxUint64})
+	f("1722_3 d7:command9:play DTMF7:call-id3:abc8:from-tag2:ft4:codei10e8:durationi300e5:pausei150e6:volumei-12ee", "1722_3", Bencode,
+		Request{Command: PlayDTMF, CallID: "abc", FromTag: "ft", Code: "10", Duration: 300, Pause: 150, Volume: -12})
 	f(`x {"command":"leg offer","codecs":"PCMA"}`, "x", JSON, Request{Command: LegOffer, Codecs: []string{"PCMA"}})
 }
 
@@ -66,7 +68,8 @@ func fullRequest() Request {
 		Suites: []string{"AEAD_AES_128_GCM"}, Prompt: "moh", Loop: true, Address: "127.0.0.1", Worker: "m1",
 		Epoch: math.MaxUint64, Standby: "m2", Replication: "127.0.0.1:2226", FromTag: "a", ToTag: "b", Transport: "RTP/SAVP",
 		Flags: []string{"x"}, Replace: []string{"origin"}, RTCPMux: []string{"offer"}, Limit: math.MinInt64,
-		Prompts: []string{"position", "number-3"}, Then: "music", Serial: math.MaxUint64}
+		Prompts: []string{"position", "number-3"}, Then: "music", Serial: math.MaxUint64, Code: "5", Keys: "12,#", Duration: 250,
+		Pause: 100, Volume: -8}
 }
 
 func fullReply() Reply {

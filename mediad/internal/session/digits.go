@@ -20,6 +20,9 @@ type digits struct {
 	SSRC  uint32 `json:"ssrc,omitempty"`
 	Start uint32 `json:"start,omitempty"` // RTP time of the last event
 	Code  uint8  `json:"code,omitempty"`
+
+	// Muted: its keys come by another way, and its events mean nothing.
+	Muted bool `json:"muted,omitempty"`
 }
 
 // keys in the order of their event codes (RFC 4733 section 3.2). What is above,
@@ -41,6 +44,9 @@ func (s *shard) hear(l *leg, h *rtp.Header, payload []byte) {
 		return
 	}
 	d := &l.digits
+	if d.Muted {
+		return
+	}
 	code := payload[0]
 	if d.Begun && d.SSRC == h.SSRC {
 		since := int32(h.Timestamp - d.Start)

@@ -185,6 +185,7 @@ func (e *Engine) Do(r mediaapi.Request) (reply mediaapi.Reply, wait <-chan struc
 	}
 	if changed != nil {
 		wait = e.replicate(changed)
+		changed.awaitStandby(wait, time.Now())
 	}
 	return reply, wait
 }
@@ -212,6 +213,7 @@ var handlers = map[string]handler{
 	mediaapi.Connect:        (*Engine).connect,
 	mediaapi.PlayMedia:      (*Engine).playMedia,
 	mediaapi.StopMedia:      (*Engine).stopMedia,
+	mediaapi.PlayDTMF:       (*Engine).playDTMF,
 	mediaapi.StartRecording: (*Engine).startRecording,
 	mediaapi.StopRecording:  (*Engine).stopRecording,
 	mediaapi.Digits:         (*Engine).digitsTaken,
@@ -346,6 +348,7 @@ func (e *Engine) removeLeg(l *leg) {
 	c.shard.mu.Lock()
 	l.disconnect()
 	l.stopPlaying()
+	l.stopKeying()
 	c.shard.remove(l)
 	l.closeSockets()
 	c.shard.mu.Unlock()

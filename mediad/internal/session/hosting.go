@@ -232,6 +232,9 @@ func (e *Engine) takeOverLeg(c *call, lr legRecord, m *mark) error {
 	}
 	e.enter(l)
 	l.digits = lr.Digits
+	c.shard.mu.Lock()
+	c.shard.resumeKeying(l, lr.Keying, m)
+	c.shard.mu.Unlock()
 	if lr.Agreed && len(lr.Prompts) > 0 && (m == nil || m.pos != noPrompt) {
 		e.resumePrompt(l, lr, m)
 	}

@@ -66,9 +66,10 @@ type leg struct {
 
 	own    ownStream
 	player *player
-	slot   int // of the shard's wheel, while player is set
+	slot   int // of the shard's wheel while it plays or keys are sent, else -1
 
 	digits digits
+	keying keying
 
 	in       inStats
 	out      outStats
@@ -183,6 +184,7 @@ func (l *leg) agree(t terms) error {
 		}
 	}
 	if rekeyedOut {
+		l.keying.SSRC = 0 // another stream, so that the far end's count begins anew too
 		if tx, err = srtp.NewSender(t.Suite, t.LocalKey); err != nil {
 			return err
 		}

@@ -30,6 +30,8 @@ func (e *Engine) Metrics() *metrics.Set {
 	counter("mediad_frames_transcoded_total", func(c *counts) uint64 { return c.transcoded })
 	counter("mediad_digits_total", func(c *counts) uint64 { return c.digits })
 	counter("mediad_digits_dropped_total", func(c *counts) uint64 { return c.digitsDropped })
+	counter("mediad_digits_sent_total", func(c *counts) uint64 { return c.digitsSent })
+	counter("mediad_digits_unsent_total", func(c *counts) uint64 { return c.digitsUnsent })
 	counter("mediad_rtcp_received_total", func(c *counts) uint64 { return c.rtcpReceived })
 	counter("mediad_rtcp_sent_total", func(c *counts) uint64 { return c.rtcpSent })
 	counter("mediad_rtcp_forged_total", func(c *counts) uint64 { return c.rtcpForged })

@@ -152,6 +152,7 @@ func (l *leg) settle(t terms) error {
 	if l.player != nil {
 		l.player.reformat(l)
 	}
+	l.keying.refit(s, l)
 	return nil
 }
 

@@ -181,12 +181,8 @@ func (e *Engine) stopMedia(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 
 // startPlaying: under shard.mu.
 func (s *shard) startPlaying(l *leg, p *player) {
-	if s.players == 0 {
-		s.due = time.Now()
-	}
-	s.players++
-	l.player, l.slot = p, rand.IntN(wheelSlots)
-	s.wheel[l.slot] = append(s.wheel[l.slot], l)
+	l.player = p
+	s.schedule(l)
 	l.dirty = true
 }
 
@@ -195,7 +191,30 @@ func (l *leg) stopPlaying() {
 	if l.player == nil {
 		return
 	}
-	s := l.call.shard
+	l.player = nil
+	l.call.shard.unschedule(l)
+	l.dirty = true
+}
+
+// schedule has a leg's turn come every 20 ms: under shard.mu.
+func (s *shard) schedule(l *leg) {
+	if l.slot >= 0 {
+		return
+	}
+	if s.players == 0 {
+		s.due = time.Now()
+	}
+	s.players++
+	l.slot = rand.IntN(wheelSlots)
+	s.wheel[l.slot] = append(s.wheel[l.slot], l)
+}
+
+// unschedule ends that for a leg to which nothing plays and no key is sent: under
+// shard.mu.
+func (s *shard) unschedule(l *leg) {
+	if l.slot < 0 || l.player != nil || len(l.keying.Strokes) > 0 {
+		return
+	}
 	slot := s.wheel[l.slot]
 	for i, x := range slot {
 		if x == l {
@@ -206,8 +225,7 @@ func (l *leg) stopPlaying() {
 		}
 	}
 	s.players--
-	l.player, l.slot = nil, -1
-	l.dirty = true
+	l.slot = -1
 }
 
 // reformat goes on in another codec after a renegotiation, at the same place:
@@ -228,12 +246,22 @@ func (p *player) reformat(l *leg) {
 	p.frame = min(p.frame, len(p.clips[p.clip].frames))
 }
 
-// playSlot sends one frame to each leg of the slot that is due.
+// playSlot sends one frame or event packet to each leg of the slot that is due.
 func (s *shard) playSlot(now time.Time) {
 	legs := s.wheel[s.turn]
-	for i := len(legs) - 1; i >= 0; i-- { // a prompt that ends takes its leg out
+	for i := len(legs) - 1; i >= 0; i-- { // a prompt or key that ends takes its leg out
 		l := legs[i]
+		if len(l.keying.Strokes) > 0 {
+			s.stroke(l, now)
+		}
 		p := l.player
+		if p == nil {
+			continue
+		}
+		if l.keying.held {
+			p.fresh = true // it goes on after a pause
+			continue
+		}
 		if p.frame >= len(p.clips[p.clip].frames) { // where a seek or another codec may lead
 			p.frame--
 			if !p.next() {

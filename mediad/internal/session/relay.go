@@ -130,10 +130,13 @@ func (s *shard) receiveRTP(l *leg, data []byte, from netip.AddrPort, now time.Ti
 	if l.call.recording {
 		s.tap(l, codec, h, payload, now)
 	}
-	if p := l.peer; p != nil && p.player == nil && p.sendable() {
+	if p := l.peer; p != nil && p.hears() && !(codec.Name == sdp.Event && l.digits.Muted) {
 		s.pass(l, p, plain, h, payload)
 	}
 }
+
+// hears tells whether what its peer's far end says is sent to a leg now.
+func (l *leg) hears() bool { return l.player == nil && !l.keying.held && l.sendable() }
 
 func (s *shard) countRefused(l *leg, err error) {
 	if errors.Is(err, srtp.ErrReplayed) {
@@ -183,7 +186,7 @@ func (s *shard) pass(from, to *leg, plain []byte, h *rtp.Header, payload []byte)
 		return
 	}
 	ssrc := h.SSRC ^ from.Remap
-	if ssrc == to.own.ssrc {
+	if ssrc == to.own.ssrc || ssrc == to.keying.SSRC {
 		s.count.reused++ // ours on that leg: by chance once in 2^32, else by intent
 		return
 	}

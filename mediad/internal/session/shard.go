@@ -12,7 +12,7 @@ import (
 const (
 	// frameTime is the packetisation of everything we send (T3).
 	frameTime = 20 * time.Millisecond
-	// The wheel spreads players over a frame: each slot's are due together.
+	// The wheel spreads legs over a frame: each slot's are due together.
 	wheelSlots = 10
 	slotTime   = frameTime / wheelSlots
 	// tidyTime is how often a shard looks over its legs for RTCP to send.
@@ -42,7 +42,7 @@ type shard struct {
 	wheel   [wheelSlots][]*leg
 	turn    int       // slot that is due next
 	due     time.Time // when
-	players int
+	players int       // legs on the wheel
 	tidied  time.Time
 	pressed []*leg          // with keys to tell
 	tell    chan<- struct{} // wakes who tells them
@@ -69,6 +69,8 @@ type counts struct {
 	rtcpForged              uint64
 	lagged                  uint64 // frames dropped after a stall
 	digits, digitsDropped   uint64
+	digitsSent              uint64
+	digitsUnsent            uint64
 }
 
 func newShard(rec Recorder, tell chan<- struct{}) (*shard, error) {

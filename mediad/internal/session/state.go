@@ -28,13 +28,14 @@ type legRecord struct {
 	Prompts []string `json:"prompts,omitempty"`
 	Loop    bool     `json:"loop,omitempty"`
 	Digits  digits   `json:"digits,omitzero"`
+	Keying  keying   `json:"keying,omitzero"`
 }
 
 // encodeRecord: under shard.mu.
 func (c *call) encodeRecord() []byte {
 	r := callRecord{ID: c.id, Created: c.created, Recording: c.recording}
 	for _, l := range c.legs {
-		lr := legRecord{ID: l.id, terms: l.terms, Digits: l.digits}
+		lr := legRecord{ID: l.id, terms: l.terms, Digits: l.digits, Keying: l.keying}
 		if l.peer != nil {
 			lr.Peer = l.peer.id
 		}
@@ -63,6 +64,19 @@ type mark struct {
 }
 
 const noPrompt = ^uint32(0)
+
+// sent is how far the stream to the peer with an SSRC has come.
+func (m *mark) sent(ssrc uint32) (index uint64, ok bool) {
+	if m == nil {
+		return 0, false
+	}
+	for _, x := range m.tx {
+		if !x.RTCP && x.SSRC == ssrc {
+			return x.Index, true
+		}
+	}
+	return 0, false
+}
 
 // appendMark: under shard.mu.
 func (l *leg) appendMark(b []byte, scratch []srtp.Mark) ([]byte, []srtp.Mark) {

@@ -44,6 +44,7 @@ type SIP struct {
 	Edges    []string `yaml:"edges"`    // the only source addresses taken
 	Outbound []string `yaml:"outbound"` // host:port of each edge for requests without a Route
 	Realm    string   `yaml:"realm"`    // of the agents' digest
+	Dialogs  Dialogs  `yaml:"dialogs"`
 }
 
 // Raft is the replicated log.
@@ -177,6 +178,7 @@ func (c *Config) validate(t *tree) {
 			bad("raft.voters."+n, "%q is not host:port", a)
 		}
 	}
+	c.SIP.Dialogs.validate(t)
 	c.Facts.validate(t)
 }
 

@@ -23,6 +23,17 @@ func TestGoodFileLoads(t *testing.T) {
 	}
 }
 
+func TestDialogsHaveDefaults(t *testing.T) {
+	c, err := Load("testdata/good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := c.SIP.Dialogs.Complete()
+	if d.SessionExpires != 30*time.Minute || d.MinSE != 90*time.Second || d.Timers.B != 32*time.Second || d.Redirects != RedirectsFail || d.EarlyMedia {
+		t.Errorf("%+v", d)
+	}
+}
+
 // golden compares text with a file's.
 func golden(t *testing.T, file, got string) {
 	t.Helper()

@@ -165,7 +165,7 @@ func (n *Node) openSIP() error {
 	// answer them.
 	ready := make(chan struct{})
 	t, err := sip.Listen(sip.TransportConfig{
-		Listen: n.conf.SIP.Listen, Allow: allow, Policy: sip.Policy{MinSE: minSessionExpires}, Product: product, Logger: n.log,
+		Listen: n.conf.SIP.Listen, Allow: allow, Policy: sip.Policy{MinSE: n.conf.SIP.Dialogs.Complete().MinSE}, Product: product, Logger: n.log,
 	}, func(msg sip.Message, flow sip.Flow) {
 		<-ready
 		n.receive(msg, flow)
@@ -184,20 +184,19 @@ const product = "Trunkline"
 // local is what a leg of the call says of this node. The Contact names the
 // node, so that an edge brings requests straight to it while it lives.
 func (n *Node) local(call acd.CallID, tag string) sip.Local {
+	d := n.conf.SIP.Dialogs.Complete()
 	l := sip.Local{
 		Contact: fmt.Sprintf("sip:%s@%s;transport=tcp;n=%s", call, n.conf.SIP.Listen[0], n.conf.Node),
 		SentBy:  n.conf.SIP.Listen[0], Network: "tcp", Tag: tag, Product: product,
-		Headers: []sip.Header{{Name: "X-Trunkline-Call", Value: string(call)}},
-		MinSE:   minSessionExpires,
+		Headers:        []sip.Header{{Name: "X-Trunkline-Call", Value: string(call)}},
+		SessionExpires: d.SessionExpires, MinSE: d.MinSE, RingLimit: d.RingLimit, Reliable: d.Reliable,
+		T1: d.Timers.T1, T2: d.Timers.T2, B: d.Timers.B, F: d.Timers.F, H: d.Timers.H,
 	}
 	for _, edge := range n.conf.SIP.Outbound {
 		l.Outbound = append(l.Outbound, sip.Hop{Network: "tcp", Addr: edge})
 	}
 	return l
 }
-
-// minSessionExpires is the shortest session interval taken (RFC 4028 section 4).
-const minSessionExpires = 90 * time.Second
 
 // begin makes this life known. Until it is committed the node takes no call.
 func (n *Node) begin(ctx context.Context) error {

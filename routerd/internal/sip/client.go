@@ -28,6 +28,8 @@ type inviteTx struct {
 	Interval   time.Duration `cbor:"16,keyasint,omitempty"`
 	Next       Time          `cbor:"17,keyasint,omitempty"`
 	GiveUp     Time          `cbor:"18,keyasint,omitempty"`
+	RingUntil  Time          `cbor:"40,keyasint,omitempty"` // then it is cancelled
+	RangOut    bool          `cbor:"41,keyasint,omitempty"` // and was
 }
 
 // ClientParams describe an INVITE of ours. All ids come from outside, derived
@@ -70,6 +72,7 @@ func NewClientLeg(now Time, local Local, p ClientParams) (*Leg, Output) {
 	}
 	headers := append([]Header{}, local.Headers...)
 	headers = append(headers, p.Headers...)
+	l.r.Asked = headers
 	tx := l.newInvite(now, p.Branch, headers, p.SDP)
 	tx.Initial = true
 	if len(p.Hops) > 0 {
@@ -84,12 +87,7 @@ func NewClientLeg(now Time, local Local, p ClientParams) (*Leg, Output) {
 // newInvite builds the INVITE with the dialog's current LocalCSeq.
 func (l *Leg) newInvite(now Time, branch string, headers []Header, sdp []byte) *inviteTx {
 	h := []Header{{"Contact", "<" + l.r.Local.Contact + ">"}, {"Allow", Allow}, {"Supported", Supported}}
-	if se := l.r.Session.offer(l.r.Local); se > 0 {
-		h = append(h, Header{"Session-Expires", seconds(se) + l.r.Session.refresherParam()})
-		if l.r.Local.MinSE > 0 {
-			h = append(h, Header{"Min-SE", seconds(l.r.Local.MinSE)})
-		}
-	}
+	h = append(h, l.r.Session.headers(l.r.Local)...)
 	h = append(h, headers...)
 	if len(sdp) > 0 {
 		h = append(h, Header{"Content-Type", "application/sdp"})
@@ -98,7 +96,7 @@ func (l *Leg) newInvite(now Time, branch string, headers []Header, sdp []byte) *
 	tx := &inviteTx{
 		Branch: branch, SentBy: l.r.Local.SentBy, Via: req.via, URI: req.uri, Routes: req.routes,
 		CSeq: l.r.LocalCSeq, Data: req.data, Hops: req.hops,
-		Interval: l.repeatAfter(req.hops), GiveUp: now.Add(l.lifetime()),
+		Interval: l.repeatAfter(req.hops), GiveUp: now.Add(l.timerB()),
 	}
 	tx.Next = now.Add(tx.Interval)
 	l.r.Out = tx
@@ -136,16 +134,34 @@ func (l *Leg) inviteResponse(now Time, res *Response) Output {
 		return l.renegotiated(now, tx, res)
 	}
 	o := Output{Send: []Packet{l.ackRefusal(tx, res)}}
-	tx.Final, tx.GiveUp = res.Code, now.Add(l.lifetime())
+	tx.Final, tx.GiveUp = res.Code, now.Add(l.timerB())
 	if tx.reliable() {
 		l.r.Out = nil
 	}
-	if tx.Initial {
+	switch {
+	case !tx.Initial:
+		o.add(l.renegotiationFailed(now, tx, res.Code, res))
+	case !tx.Cancel && l.raise(res):
+		o.add(l.inviteAnew(now, tx))
+	case tx.RangOut:
+		l.fail(now, &o, rangOut)
+	default:
 		l.fail(now, &o, failureOf(res))
-		return o
 	}
-	o.add(l.renegotiationFailed(now, tx, res.Code))
 	return o
+}
+
+// rangOut is how a leg fails that nobody answered within Local.RingLimit.
+var rangOut = Failed{Code: 408, Reason: "Rang Too Long"}
+
+// inviteAnew makes the initial INVITE again after a refusal that said how, as
+// a new transaction of the same call (RFC 3261 section 8.1.3.5).
+func (l *Leg) inviteAnew(now Time, old *inviteTx) Output {
+	l.r.LocalCSeq++
+	l.r.Early = nil
+	tx := l.newInvite(now, l.branch("INVITE", l.r.LocalCSeq), l.r.Asked, l.r.LocalSDP)
+	tx.Initial, tx.Hops = true, old.Hops
+	return Output{Commit: true, Send: []Packet{tx.packet()}}
 }
 
 func failureOf(res *Response) Failed {
@@ -164,6 +180,7 @@ func failureOf(res *Response) Failed {
 // fail ends a called leg that was never answered.
 func (l *Leg) fail(now Time, o *Output, f Failed) {
 	l.terminate(now)
+	l.r.Asked = nil
 	l.dropRequests("CANCEL")
 	l.tell(o, f)
 }
@@ -173,9 +190,12 @@ func (l *Leg) provisional(now Time, tx *inviteTx, res *Response) Output {
 	tx.Proceeding = true
 	switch {
 	case !tx.Initial:
-		tx.GiveUp = now.Add(l.lifetime())
+		tx.GiveUp = now.Add(l.timerB())
 	case !tx.Cancel:
 		tx.GiveUp = 0 // how long it may ring is the caller's affair
+		if limit := l.r.Local.RingLimit; limit > 0 && tx.RingUntil == 0 {
+			tx.RingUntil = now.Add(limit)
+		}
 	}
 	if tx.Cancel && !l.cancelling() {
 		o.add(l.sendCancel(now))
@@ -200,7 +220,7 @@ func (l *Leg) provisional(now Time, tx *inviteTx, res *Response) Output {
 // accepted makes the dialog of the first 2xx.
 func (l *Leg) accepted(now Time, tx *inviteTx, res *Response) Output {
 	l.enterDialog(res)
-	l.r.Early = nil
+	l.r.Early, l.r.Asked = nil, nil
 	l.r.InviteCSeq = tx.CSeq
 	l.r.RemoteSDP = bytes.Clone(res.SDP())
 	l.sessionFromAnswer(now, res)
@@ -322,7 +342,7 @@ func (l *Leg) sendCancel(now Time) Output {
 		cancel.GiveUp = now.Add(resumeGrace * l.t1()) // there is another way
 	}
 	l.r.Requests = append(l.r.Requests, cancel)
-	tx.GiveUp = now.Add(l.lifetime())
+	tx.GiveUp = now.Add(l.timerF())
 	return o
 }
 

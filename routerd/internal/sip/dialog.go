@@ -23,7 +23,7 @@ type clientTx struct {
 func (l *Leg) newClientTx(now Time, method, branch string, cseq uint32, p Packet) clientTx {
 	every := l.repeatAfter(p.Hops)
 	return clientTx{Method: method, Branch: branch, CSeq: cseq, Data: p.Data, Hops: p.Hops,
-		Interval: every, Next: now.Add(every), GiveUp: now.Add(l.lifetime())}
+		Interval: every, Next: now.Add(every), GiveUp: now.Add(l.timerF())}
 }
 
 // repeatAfter is when a request without answer is first sent again: T1 over
@@ -348,7 +348,7 @@ func (l *Leg) AnswerOffer(now Time, code int, sdp []byte, headers ...Header) Out
 		if tx.Target != "" {
 			l.r.Target = tx.Target
 		}
-		headers = append(append([]Header{}, headers...), l.sessionAnswer(now, tx.SE, tx.Timer)...)
+		headers = append(append([]Header{}, headers...), l.sessionAnswer(now, tx.ask())...)
 	}
 	o.Send = append(o.Send, l.respond(now, code, "", headers, bytes.Clone(sdp)))
 	if tx.Method != "INVITE" {

@@ -28,6 +28,17 @@ type Local struct {
 	// T1 and T2 are RFC 3261's; 0 means 500 ms and 4 s.
 	T1 time.Duration `cbor:"11,keyasint,omitempty"`
 	T2 time.Duration `cbor:"12,keyasint,omitempty"`
+	// B, F and H are RFC 3261's too: how long our INVITE, another request of ours
+	// and an answer of ours wait for what must follow; 0 means 64*T1.
+	B time.Duration `cbor:"40,keyasint,omitempty"`
+	F time.Duration `cbor:"41,keyasint,omitempty"`
+	H time.Duration `cbor:"42,keyasint,omitempty"`
+	// RingLimit is how long a called leg may ring before it is cancelled; 0: as
+	// long as its owner lets it.
+	RingLimit time.Duration `cbor:"43,keyasint,omitempty"`
+	// Reliable sends provisional answers reliably to who supports that, not
+	// only to who requires it (RFC 3262).
+	Reliable bool `cbor:"44,keyasint,omitempty"`
 }
 
 // State is how far a leg has come.
@@ -165,6 +176,7 @@ type record struct {
 	DigitsBy   digitsBy   `cbor:"28,keyasint,omitempty"` // how the far end's digits come
 	Heard      uint64     `cbor:"29,keyasint,omitempty"` // serial of the last RTP event taken
 	Early      *early     `cbor:"30,keyasint,omitempty"` // the early dialog of our INVITE
+	Asked      []Header   `cbor:"40,keyasint,omitempty"` // headers of our INVITE until it is answered
 }
 
 // retry is a re-INVITE to send again after a 491 (RFC 3261 section 14.1).
@@ -269,8 +281,18 @@ func (l *Leg) t2() time.Duration {
 	return 4 * time.Second
 }
 
-// lifetime is 64*T1: RFC 3261's timers B, F, H and the like.
-func (l *Leg) lifetime() time.Duration { return 64 * l.t1() }
+// timerB, timerF and timerH are RFC 3261's; a leg that is over answers repeats
+// for timer F (J there).
+func (l *Leg) timerB() time.Duration { return l.timer(l.r.Local.B) }
+func (l *Leg) timerF() time.Duration { return l.timer(l.r.Local.F) }
+func (l *Leg) timerH() time.Duration { return l.timer(l.r.Local.H) }
+
+func (l *Leg) timer(set time.Duration) time.Duration {
+	if set > 0 {
+		return set
+	}
+	return 64 * l.t1()
+}
 
 // tell reports the end of the leg, once.
 func (l *Leg) tell(o *Output, e Event) {
@@ -280,13 +302,13 @@ func (l *Leg) tell(o *Output, e Event) {
 	}
 }
 
-// terminate ends the leg; repeats are answered for another 64*T1.
+// terminate ends the leg; repeats are answered for another timer F.
 func (l *Leg) terminate(now Time) {
 	l.r.State = Terminated
 	l.r.Session.Due = 0
 	l.r.Retry = nil
 	l.r.ByeWanted = false
-	l.r.GoneAt = now.Add(l.lifetime())
+	l.r.GoneAt = now.Add(l.timerF())
 }
 
 // remember keeps an answer for repeats of its request.

@@ -29,7 +29,9 @@ type wire struct {
 	held    bool     // deliver only on demand
 	drop    int      // packets still to lose
 	trace   strings.Builder
-	se      time.Duration
+	se      map[string]time.Duration // session interval asked for, by end
+	least   time.Duration            // shortest one taken by either end
+	limit   time.Duration            // how long it may ring
 }
 
 type end struct {
@@ -45,7 +47,7 @@ type flight struct {
 }
 
 func newWire(t *testing.T) *wire {
-	w := &wire{t: t, now: Time(1_700_000_000 * time.Second), network: "tcp"}
+	w := &wire{t: t, now: Time(1_700_000_000 * time.Second), network: "tcp", se: map[string]time.Duration{}, least: 90 * time.Second}
 	w.uac = &end{name: "uac"}
 	w.uas = &end{name: "uas"}
 	return w
@@ -56,7 +58,7 @@ func (w *wire) local(e *end, node int) Local {
 	return Local{
 		Contact: "sip:c@" + addr + ";transport=" + w.network, SentBy: addr, Network: w.network,
 		Tag: "tag-" + e.name, Product: "trunkline", Headers: []Header{{"X-Trunkline-Call", "c"}},
-		MinSE: 90 * time.Second, SessionExpires: w.se,
+		MinSE: w.least, SessionExpires: w.se[e.name], RingLimit: w.limit,
 	}
 }
 
@@ -144,9 +146,12 @@ func (w *wire) receive(f flight) {
 	case *Response:
 		w.step(to, func(l *Leg) Output { return l.Response(w.now, m) })
 	case *Request:
-		if ref := Validate(m, Policy{MinSE: 90 * time.Second}); ref != nil {
+		if ref := Validate(m, Policy{MinSE: w.least}); ref != nil {
 			w.play(to, Output{Send: []Packet{Respond(m, flow, "tag-"+to.name, *ref, nil)}})
 			return
+		}
+		if to.leg == nil && m.Method == "ACK" {
+			return // of a refusal before any leg
 		}
 		if to.leg == nil {
 			to.local = w.local(to, 1)
@@ -169,8 +174,10 @@ func showMessage(m Message) string {
 	case *Response:
 		s = fmt.Sprintf("%d %s %d", m.Code, method, n)
 	}
-	if se := m.Get("Session-Expires"); se != "" {
-		s += " se=" + se
+	for _, h := range []struct{ name, as string }{{"Session-Expires", "se"}, {"Reason", "reason"}} {
+		if v := m.Get(h.name); v != "" {
+			s += " " + h.as + "=" + v
+		}
 	}
 	if len(m.Body()) > 0 {
 		s += " [" + string(m.Body()) + "]"
@@ -325,7 +332,21 @@ func (w *wire) control(line string, f []string) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		w.se = d
+		for _, e := range []string{"uac", "uas"} { // session 120s [end]
+			if len(f) < 3 || f[2] == e {
+				w.se[e] = d
+			}
+		}
+	case "least", "ring-limit":
+		d, err := time.ParseDuration(f[1])
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if f[0] == "least" {
+			w.least = d
+		} else {
+			w.limit = d
+		}
 	case "lose":
 		w.drop = number()
 	case "hold":
@@ -393,7 +414,10 @@ func playScript(t *testing.T, file string) {
 		}
 		out.WriteString(commands)
 		if run {
-			out.WriteString("\n----\n" + got)
+			out.WriteString("\n----")
+		}
+		if got != "" {
+			out.WriteString("\n" + got)
 		}
 		if run && !*update && got != strings.TrimSpace(want) {
 			t.Fatalf("%s: after\n%s\n--- got\n%s\n--- want\n%s", file, commands, got, strings.TrimSpace(want))

@@ -25,6 +25,7 @@ type serverTx struct {
 	Offer        []byte   `cbor:"11,keyasint,omitempty"`
 	Timer        bool     `cbor:"12,keyasint,omitempty"` // Supported: timer
 	SE           string   `cbor:"13,keyasint,omitempty"` // their Session-Expires
+	MinSE        string   `cbor:"22,keyasint,omitempty"`
 	// The last response; Code 0 for none.
 	Code    int      `cbor:"14,keyasint,omitempty"`
 	Reason  string   `cbor:"15,keyasint,omitempty"`
@@ -39,19 +40,21 @@ type serverTx struct {
 func (l *Leg) newServerTx(req *Request, flow Flow) *serverTx {
 	seq, _ := req.CSeq()
 	rr, _ := req.list("Record-Route")
+	ask := timerAskOf(req)
 	tx := &serverTx{
 		Method: req.Method, Flow: flow, Branch: req.Branch(), CSeq: seq,
 		Vias: stampVias(&req.head, flow), RecordRoutes: rr,
 		From: req.Get("From"), To: req.Get("To"),
 		Target: req.contact(), Offer: bytes.Clone(req.SDP()),
-		Timer: req.hasOption("Supported", "timer") || req.hasOption("Require", "timer"),
-		SE:    req.Get("Session-Expires"),
+		Timer: ask.Timer, SE: ask.SE, MinSE: ask.MinSE,
 	}
 	if req.ToTag() == "" {
 		tx.Tag = l.r.LocalTag
 	}
 	return tx
 }
+
+func (tx *serverTx) ask() timerAsk { return timerAsk{SE: tx.SE, MinSE: tx.MinSE, Timer: tx.Timer} }
 
 // packet is the last response, built anew.
 func (tx *serverTx) packet(callID string) Packet {
@@ -120,7 +123,7 @@ func (l *Leg) respond(now Time, code int, reason string, headers []Header, body 
 		// Finals are repeated: 2xx over any transport until the ACK (section
 		// 13.3.1.4), others over UDP only (timer G), where TCP just waits (timer H).
 		tx.Interval = l.t1()
-		tx.GiveUp = now.Add(l.lifetime())
+		tx.GiveUp = now.Add(l.timerH())
 		tx.Next = 0
 		if code < 300 || tx.Flow.Network == "udp" {
 			tx.Next = now.Add(tx.Interval)
@@ -158,7 +161,7 @@ func (l *Leg) Accept(now Time, sdp []byte, headers ...Header) Output {
 	}
 	l.r.LocalSDP = bytes.Clone(sdp)
 	l.r.State = Accepted
-	headers = append(slices.Clone(headers), l.sessionAnswer(now, tx.SE, tx.Timer)...)
+	headers = append(slices.Clone(headers), l.sessionAnswer(now, tx.ask())...)
 	return Output{Commit: true, Send: []Packet{l.respond(now, 200, "", headers, l.r.LocalSDP)}}
 }
 

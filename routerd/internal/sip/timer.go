@@ -21,6 +21,9 @@ func (l *Leg) Deadline() (Time, bool) {
 	if tx := r.Out; tx != nil {
 		consider(tx.Next)
 		consider(tx.GiveUp)
+		if !tx.Cancel {
+			consider(tx.RingUntil)
+		}
 	}
 	for i := range r.Requests {
 		consider(r.Requests[i].Next)
@@ -75,7 +78,7 @@ func (l *Leg) tickServer(now Time) Output {
 			return Output{}
 		}
 		// RFC 3261 section 13.3.1.4: nobody acknowledged the 2xx.
-		o := l.sendBye(now, "timeout", nil)
+		o := l.sendBye(now, "timeout", []Header{Reason(408, "No ACK")})
 		l.tell(&o, Ended{Cause: "timeout"})
 		return o
 	}
@@ -98,6 +101,10 @@ func (l *Leg) tickInvite(now Time) Output {
 	}
 	if due(tx.GiveUp, now) {
 		return l.inviteGaveUp(now, 408, "Request Timeout")
+	}
+	if due(tx.RingUntil, now) && !tx.Cancel && tx.Final == 0 {
+		tx.RangOut = true
+		return l.Cancel(now)
 	}
 	if !due(tx.Next, now) || tx.Data == nil {
 		return Output{}
@@ -122,15 +129,17 @@ func (l *Leg) inviteGaveUp(now Time, code int, reason string) Output {
 		return o
 	case tx.Initial && tx.Cancel && l.r.Early != nil:
 		return l.leaveEarly(now, nil)
+	case tx.Initial && tx.RangOut:
+		l.fail(now, &o, rangOut)
 	case tx.Initial && tx.Cancel:
 		l.fail(now, &o, Failed{Code: 487, Reason: "Request Terminated"})
 	case tx.Initial:
 		l.fail(now, &o, Failed{Code: code, Reason: reason})
 	default:
-		return l.renegotiationFailed(now, tx, code)
+		return l.renegotiationFailed(now, tx, code, nil)
 	}
 	if !tx.Proceeding {
-		tx.Final, tx.Data, tx.Next, tx.GiveUp = code, nil, 0, now.Add(l.lifetime())
+		tx.Final, tx.Data, tx.Next, tx.GiveUp = code, nil, 0, now.Add(l.timerB())
 		l.r.Out = tx
 	}
 	return o
@@ -196,7 +205,7 @@ func (l *Leg) Resume(now Time, local Local) Output {
 	if tx := r.In; tx != nil && tx.Code >= 200 {
 		tx.Interval = l.t1()
 		tx.Next = now
-		tx.GiveUp = max(tx.GiveUp, now.Add(l.lifetime()))
+		tx.GiveUp = max(tx.GiveUp, now.Add(l.timerH()))
 	}
 	if tx := r.Out; tx != nil && tx.Final == 0 {
 		tx.Proceeding, tx.Data, tx.Next = true, nil, 0
@@ -217,6 +226,9 @@ func (l *Leg) Resume(now Time, local Local) Output {
 			s.Due = max(s.Due, now.Add(spread))
 		} else {
 			s.Due = max(s.Due, now.Add(32*time.Second+spread))
+		}
+		if s.Ends != 0 { // an interval that ended while nobody ran the call is given a last try
+			s.Ends = max(s.Ends, s.Due.Add(l.timerF()+s.grace()))
 		}
 	}
 	var o Output

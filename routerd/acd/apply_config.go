@@ -53,6 +53,7 @@ func (m *Machine) configApplied(b ConfigApplied) Result {
 		int("queues", len(b.Config.Queues)).int("agents", len(b.Config.Agents))
 	m.retire(pool, m.config)
 	m.reindex()
+	m.keepWays()
 	m.watchQueues()
 	for _, id := range slices.Sorted(maps.Keys(m.calls)) {
 		if c := m.calls[id]; c.State == CallWaiting {

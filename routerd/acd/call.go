@@ -66,11 +66,12 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	if !ok {
 		return m.refuse(b, ReasonUnknownTrunk, 403, 0)
 	}
+	b.From, b.To, b.Diverting = trunk.Inward(b.From), trunk.Inward(b.To), trunk.Inward(b.Diverting)
 	number, ok := m.numbers[b.To]
 	if !ok {
 		return m.refuse(b, ReasonUnknownNumber, 404, 0)
 	}
-	card := m.cardOf(number, b.From)
+	card := divertedCard(m.cardOf(number, b.From), b)
 	greeting, code := m.greet(number, b.From, card)
 	if code != 0 {
 		return m.refuse(b, ReasonRule, code, 0)
@@ -80,6 +81,9 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	}
 	if m.config.MaxChannels > 0 && m.channelsUsed() >= m.config.MaxChannels {
 		return m.refuse(b, ReasonChannelsFull, 503, retryFull)
+	}
+	if wait := m.rateWait(trunk); wait > 0 && !number.Always {
+		return m.refuse(b, ReasonTrunkRate, 503, seconds(wait))
 	}
 	if !m.mediaReady() {
 		return m.refuse(b, ReasonNoMedia, 503, retryReady)
@@ -106,6 +110,7 @@ func (m *Machine) callArrived(b CallArrived) Result {
 	m.calls[c.ID] = c
 	m.owned[c.Owner.Node]++
 	m.useChannel(b.Trunk)
+	m.takeRate(trunk)
 	m.fact(Fact{Kind: FactCallArrived, Call: c.ID, Node: c.Owner.Node}).
 		text("trunk", string(c.Trunk)).text("edge", c.Edge).text("from", c.From).text("to", c.To).text("sip_call_id", c.SIPID)
 	m.answer(c)

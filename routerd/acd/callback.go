@@ -154,7 +154,7 @@ func (m *Machine) dialCustomer(c *call) {
 func (m *Machine) noChannel(c *call) {
 	m.fact(Fact{Kind: FactCustomerMissed, Call: c.ID, Queue: c.Queue}).
 		text("cause", CauseNoChannel).int("attempt", c.Attempts)
-	m.retry(c, channelRetry)
+	m.retry(c, min(m.rateRest(), channelRetry))
 }
 
 // customerAnswered connects the customer with the agent who was reserved. If

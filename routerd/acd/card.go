@@ -11,6 +11,21 @@ const (
 	maxCardText = 256 // bytes of a key or a value
 )
 
+// Keys that a call which was diverted brings along.
+const (
+	cardDiverting = "diverting_number"
+	cardDiversion = "diversion_reason"
+)
+
+// divertedCard notes on a call's card from where it was diverted to us.
+func divertedCard(card []Attr, b CallArrived) []Attr {
+	changes := []Attr{{cardDiverting, b.Diverting}, {cardDiversion, b.Diversion}}
+	if b.Diverting == "" || len(card) > maxCard-len(changes) || badCard(changes) != "" {
+		return card
+	}
+	return withCard(card, changes)
+}
+
 func byKey(a Attr, key string) int { return cmp.Compare(a.Key, key) }
 
 func cardValue(card []Attr, key string) (string, bool) {

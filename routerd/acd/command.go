@@ -154,6 +154,10 @@ type (
 		From  string  `cbor:"7,keyasint"` // caller number
 		To    string  `cbor:"8,keyasint"` // dialled number
 		SIPID string  `cbor:"9,keyasint"` // SIP Call-ID of the caller's leg, for the CDR
+		// Diverting is the number first called, if the call was diverted before it
+		// came here, and Diversion why (RFC 5806, RFC 7044).
+		Diverting string `cbor:"60,keyasint,omitempty"`
+		Diversion string `cbor:"61,keyasint,omitempty"`
 	}
 	// CallClaimed moves a call to Owner because its current owner can't be
 	// reached. Epoch is the one the claimer saw; Result.Epoch is the new one.
@@ -166,6 +170,8 @@ type (
 		OnCall
 		Leg  LegID `cbor:"4,keyasint"`
 		Code int   `cbor:"5,keyasint"`
+		// Trunk is the one that carries a dialled leg; empty: that of the leg.
+		Trunk TrunkID `cbor:"60,keyasint,omitempty"`
 	}
 	// LegAnswered: the caller's leg gets its 200 (sent after this commits), or
 	// a called leg sent one (acknowledged after this commits). If the Result of
@@ -174,6 +180,8 @@ type (
 		OnCall
 		Leg   LegID `cbor:"4,keyasint"`
 		Media Media `cbor:"5,keyasint"`
+		// Trunk is the one that took a dialled leg; empty: that of the leg.
+		Trunk TrunkID `cbor:"60,keyasint,omitempty"`
 	}
 	// LegFailed: a called leg was refused, timed out or was cancelled, or the
 	// caller's leg could not be answered. Code is the SIP code (408 for none).
@@ -248,6 +256,18 @@ type LegRef struct {
 	Leg   LegID  `cbor:"3,keyasint"`
 }
 
+// Facts about the way out.
+type (
+	// TrunkStateChanged says how the way to a trunk by one edge is, as found by
+	// asking its SBC. An empty State forgets the edge.
+	TrunkStateChanged struct {
+		Trunk TrunkID   `cbor:"1,keyasint"`
+		Edge  string    `cbor:"2,keyasint"`
+		State LinkState `cbor:"3,keyasint"`
+		Cause string    `cbor:"4,keyasint,omitempty"`
+	}
+)
+
 // Facts about outbound tasks (N10, N11).
 type (
 	// TaskCreated asks for a call to a customer. At Due it gets a ticket in
@@ -293,7 +313,27 @@ type (
 		Contact Contact       `cbor:"2,keyasint"`
 		Expires time.Duration `cbor:"3,keyasint"`
 	}
+	// BindingsChanged is an accepted REGISTER whole: all of it happens or nothing
+	// (RFC 3261 section 10.3 step 7). All is "Contact: *", which removes what
+	// there is. Nonce and Count are of its digest: a second use of them is
+	// refused, unless it says the same.
+	BindingsChanged struct {
+		Agent    AgentID   `cbor:"1,keyasint"`
+		SIPID    string    `cbor:"2,keyasint"` // Call-ID
+		CSeq     uint32    `cbor:"3,keyasint"`
+		Bindings []Binding `cbor:"4,keyasint,omitempty"`
+		All      bool      `cbor:"5,keyasint,omitempty"`
+		Nonce    string    `cbor:"6,keyasint,omitempty"`
+		Count    uint32    `cbor:"7,keyasint,omitempty"`
+	}
 )
+
+// Binding is a contact and for how long; 0 removes it. Its SIPID, CSeq and
+// ExpiresAt are set by the machine.
+type Binding struct {
+	Contact Contact       `cbor:"1,keyasint"`
+	Expires time.Duration `cbor:"2,keyasint"`
+}
 
 // Media says where a leg's media lives and what was negotiated.
 type Media struct {
@@ -342,3 +382,5 @@ func (HashReported) isCommand()        {}
 func (Activated) isCommand()           {}
 func (FactsConfirmed) isCommand()      {}
 func (SinkConfirmed) isCommand()       {}
+func (TrunkStateChanged) isCommand()   {}
+func (BindingsChanged) isCommand()     {}

@@ -16,10 +16,25 @@ type Config struct {
 	Outbound    Outbound   `cbor:"9,keyasint,omitzero" yaml:"outbound"`
 }
 
-// Trunk is one SBC link.
+// Trunk is one SBC link, or a group of SBCs that are one to us.
 type Trunk struct {
 	ID       TrunkID `cbor:"1,keyasint" yaml:"id"`
 	Channels int     `cbor:"2,keyasint" yaml:"channels"` // concurrent calls, both ways (T8); 0: no limit
+
+	Rate   int      `cbor:"3,keyasint,omitempty" yaml:"calls_per_second"` // new ones, both ways; 0: no limit
+	Burst  int      `cbor:"4,keyasint,omitempty" yaml:"burst"`            // calls at once, after a pause; 0: one second's
+	Codecs []string `cbor:"5,keyasint,omitempty" yaml:"codecs"`           // allowed on its calls, the preferred first; empty: all
+
+	// Of the trunks a number can be called over, those of the lowest Priority are
+	// tried first. Those that share a priority take turns by Weight; without any
+	// weight they are tried in the order of Outbound.Trunks.
+	Priority int `cbor:"6,keyasint,omitempty" yaml:"priority"`
+	Weight   int `cbor:"7,keyasint,omitempty" yaml:"weight"`
+
+	// NumbersIn make E.164 numbers of what the SBC writes, NumbersOut what it
+	// wants of ours; the first rule that matches is followed.
+	NumbersIn  []NumberRule `cbor:"8,keyasint,omitempty" yaml:"numbers_in"`
+	NumbersOut []NumberRule `cbor:"9,keyasint,omitempty" yaml:"numbers_out"`
 }
 
 // Outbound says how numbers outside are called.
@@ -27,6 +42,9 @@ type Outbound struct {
 	Trunks      []TrunkID     `cbor:"1,keyasint,omitempty" yaml:"trunks"`       // in order of preference; empty: nothing can be called
 	From        string        `cbor:"2,keyasint,omitempty" yaml:"from"`         // our number, shown to who is called
 	RingTimeout time.Duration `cbor:"3,keyasint,omitempty" yaml:"ring_timeout"` // 0: 30 s
+	// ShowCaller shows the caller's number instead of ours where a caller is led
+	// to somebody outside; a number that is withheld stays so.
+	ShowCaller bool `cbor:"4,keyasint,omitempty" yaml:"show_caller"`
 }
 
 // Number says what a dialled number does: greet, then route. Each of greeting,
@@ -41,6 +59,9 @@ type Number struct {
 	Needs    []Skill `cbor:"6,keyasint,omitempty" yaml:"needs"`    // beside those of the queue
 	Card     []Attr  `cbor:"7,keyasint,omitempty" yaml:"card"`     // put on the call's card, as city (I2)
 	Rules    []Rule  `cbor:"8,keyasint,omitempty" yaml:"rules"`
+	// Always serves calls to it where others are refused for their rate or
+	// because the routers are overloaded: an emergency number.
+	Always bool `cbor:"60,keyasint,omitempty" yaml:"always"`
 }
 
 // Rule replaces what a Number says while its condition holds. Rules are asked

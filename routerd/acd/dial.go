@@ -11,21 +11,17 @@ const defaultDial = 30 * time.Second
 // dial calls a number over the outbound trunks, those first that have a free
 // channel, as a new leg of the role. It returns nil if none has one.
 func (m *Machine) dial(c *call, role Role, number string) *Leg {
-	var trunks []TrunkID
-	for _, id := range m.config.Outbound.Trunks {
-		if t := m.trunks[id]; t != nil && (t.Channels == 0 || m.channels[id] < t.Channels) {
-			trunks = append(trunks, id)
-		}
-	}
-	if len(trunks) == 0 || m.config.MaxChannels > 0 && m.channelsUsed() >= m.config.MaxChannels {
+	if !m.canDial() {
 		return nil
 	}
+	trunks := m.inTurn(m.free())
 	ring := m.config.Outbound.RingTimeout
 	if ring == 0 {
 		ring = defaultDial
 	}
 	c.forgetLegs()
 	l := m.newLeg(c, Leg{Role: role, Number: number, Trunk: trunks[0], RingFor: ring})
+	m.takeRate(m.trunks[l.Trunk])
 	m.dialLeg(c, l, trunks)
 	return l
 }
@@ -35,16 +31,20 @@ func (m *Machine) canDial() bool {
 	if m.config.MaxChannels > 0 && m.channelsUsed() >= m.config.MaxChannels {
 		return false
 	}
-	return slices.ContainsFunc(m.config.Outbound.Trunks, func(id TrunkID) bool {
-		t := m.trunks[id]
-		return t != nil && (t.Channels == 0 || m.channels[id] < t.Channels)
-	})
+	return len(m.free()) > 0
 }
 
 // dialLeg takes the channel of the first trunk and gives the order.
 func (m *Machine) dialLeg(c *call, l *Leg, trunks []TrunkID) {
 	m.useChannel(l.Trunk)
-	l.Ring = m.order(c, Dial{Leg: l.ID, Number: l.Number, Trunks: trunks, From: m.config.Outbound.From})
+	o := Dial{Leg: l.ID, Number: l.Number, Trunks: trunks, From: m.config.Outbound.From}
+	if l.Role == RoleParty && c.Number == "" { // a caller is led outside
+		o.Diverted = c.To
+		if m.config.Outbound.ShowCaller {
+			o.Caller = c.From
+		}
+	}
+	l.Ring = m.order(c, o)
 	m.after(l.RingFor, timerRing, string(c.ID), string(l.ID))
 }
 

@@ -60,6 +60,10 @@ type (
 		Number string    // E.164
 		Trunks []TrunkID // in order of preference, those with a free channel
 		From   string    // our number, to show
+		// Of a caller who is led outside: the caller's number, if it is to be shown
+		// instead of From, and the number that was called, which is diverted.
+		Caller   string
+		Diverted string
 	}
 	// CancelRing ends a called leg that has not answered; report LegFailed
 	// (487), or LegEnded if its answer crossed the CANCEL.

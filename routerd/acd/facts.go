@@ -179,6 +179,10 @@ const (
 	// FactVersionActivated, the machine behaves otherwise from here on: version,
 	// was.
 	FactVersionActivated = "version.activated"
+	// FactTrunkState, the way to a trunk by one edge is another: trunk, edge,
+	// state, was (up, suspect, down), lasted (of was), cause, and trunk_state and
+	// trunk_was of the trunk by all its edges.
+	FactTrunkState = "trunk.state"
 )
 
 // Fact is one row of the append-only history, unique by (Index, N).

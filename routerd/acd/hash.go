@@ -56,6 +56,11 @@ func (s *State) Hash() [32]byte {
 		d.num(uint64(c.Tier), uint64(c.Position))
 	})
 	d.list(len(s.Loads), func(i int) { s.Loads[i].digest(&d) })
+	// What came later counts only where it is there: a log of before has the hash
+	// it had.
+	if len(s.Ways) > 0 {
+		d.list(len(s.Ways), func(i int) { s.Ways[i].digest(&d) })
+	}
 	d.flush()
 	return [32]byte(d.sum.Sum(nil))
 }
@@ -122,6 +127,17 @@ func (c *Config) digest(d *digest) {
 	d.list(len(c.Outbound.Trunks), func(i int) { d.text(string(c.Outbound.Trunks[i])) })
 	d.text(c.Outbound.From)
 	d.num(uint64(c.Outbound.RingTimeout))
+	if c.Outbound.ShowCaller {
+		d.text("show caller")
+	}
+	for i := range c.Trunks {
+		c.Trunks[i].digest(d)
+	}
+	for i := range c.Numbers {
+		if c.Numbers[i].Always {
+			d.text("always", c.Numbers[i].Number)
+		}
+	}
 }
 
 func digestSkills(d *digest, skills []Skill) {
@@ -294,6 +310,10 @@ func (a *AgentInfo) digest(d *digest) {
 	digestContacts(d, a.Contacts)
 	d.text(string(a.Pending), a.PendingReason)
 	d.num(uint64(a.WrapUpEnds))
+	for i := range a.Nonces {
+		d.text(a.Nonces[i].Nonce)
+		d.num(uint64(a.Nonces[i].Count), a.Nonces[i].Sum)
+	}
 }
 
 func (l *Load) digest(d *digest) {

@@ -121,6 +121,7 @@ func (m *Machine) legProgressed(c *call, b LegProgressed) Result {
 		return m.noop(ReasonUnexpected)
 	}
 	l.State = LegRinging
+	m.carried(l, b.Trunk)
 	if l.Role != RoleAgent {
 		return Result{Applied: true}
 	}
@@ -139,6 +140,7 @@ func (m *Machine) legAnswered(c *call, b LegAnswered) Result {
 	case l.State == LegUp:
 		return m.noop(ReasonUnchanged)
 	case l.State == LegCancelling:
+		m.carried(l, b.Trunk)
 		l.Media, l.Answered = b.Media, m.now
 		m.useMedia(c, b.Media.Address)
 		m.fact(Fact{Kind: FactOfferCrossed, Call: c.ID, Leg: l.ID, Agent: l.Agent})
@@ -147,6 +149,7 @@ func (m *Machine) legAnswered(c *call, b LegAnswered) Result {
 	case l.State != LegNew && l.State != LegRinging:
 		return m.noop(ReasonUnexpected)
 	case l.Number != "":
+		m.carried(l, b.Trunk)
 		return m.dialAnswered(c, l, b.Media)
 	case l.Role == RoleCaller:
 		return m.callerAnswered(c, l, b.Media)

@@ -31,7 +31,8 @@ type Machine struct {
 	trunks   map[TrunkID]*Trunk  // of config
 	numbers  map[string]*Number  // of config
 	chains   map[ChainID]*Chain  // of config and retired
-	channels map[TrunkID]int     // caller legs that are not over
+	channels map[TrunkID]int     // legs over it that are not over
+	ways     map[TrunkID]*Way    // of configured trunks, where there is something to know
 	sessions map[string]*session // by id
 	timers   timers
 	facts    factLog
@@ -70,6 +71,7 @@ func New() *Machine {
 		trunks:   make(map[TrunkID]*Trunk),
 		numbers:  make(map[string]*Number),
 		channels: make(map[TrunkID]int),
+		ways:     make(map[TrunkID]*Way),
 		sessions: make(map[string]*session),
 		timers:   newTimers(),
 		noops:    make(map[string]uint64),
@@ -149,6 +151,10 @@ func (m *Machine) apply(body Body) Result {
 		return m.factsConfirmed(b)
 	case SinkConfirmed:
 		return m.sinkConfirmed(b)
+	case TrunkStateChanged:
+		return m.trunkStateChanged(b)
+	case BindingsChanged:
+		return m.bindingsChanged(b)
 	case TaskCreated:
 		return m.taskCreated(b)
 	case TaskCancelled:

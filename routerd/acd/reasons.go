@@ -19,6 +19,8 @@ const (
 	ReasonUnknownNumber    = "unknown-number"
 	ReasonTrunkFull        = "trunk-full"    // the trunk's channels are in use
 	ReasonChannelsFull     = "channels-full" // all channels of the centre are in use
+	ReasonTrunkRate        = "trunk-rate"    // more new calls a second than the trunk may have
+	ReasonBadLink          = "bad-link"      // no such state, or a trunk with more edges than there can be
 	ReasonNoMedia          = "no-media"      // no live worker hosts a media address
 	ReasonUnknownNode      = "unknown-node"  // no router of that name ever started
 	ReasonUnknownSink      = "unknown-sink"  // no name, or more external sinks than there can be
@@ -26,6 +28,8 @@ const (
 	ReasonBadStatus        = "bad-status"   // not a status
 	ReasonBadContact       = "bad-contact"  // an empty contact that is not a removal of all
 	ReasonOldRegister      = "old-register" // CSeq below the one stored (RFC 3261 section 10.3)
+	ReasonReplayed         = "replayed"     // a digest that was used before, for something else
+	ReasonTooManyContacts  = "too-many-contacts"
 	ReasonConfigured       = "configured"   // ConfigApplied with IfNone, but there is one
 	ReasonBadConfig        = "bad-config"   // Config.Validate has faults
 	ReasonRule             = "rule"         // a rule of the number refuses the call

@@ -43,6 +43,11 @@ func (m *Machine) Snapshot() *State {
 		e.Works, e.Waits = slices.Clone(e.Works), slices.Clone(e.Waits)
 		s.Estimates = append(s.Estimates, e)
 	}
+	for _, id := range slices.Sorted(maps.Keys(m.ways)) {
+		if w := m.ways[id]; !w.blank() {
+			s.Ways = append(s.Ways, Way{Trunk: w.Trunk, Next: w.Next, Credit: w.Credit, Links: slices.Clone(w.Links)})
+		}
+	}
 	for _, n := range m.nodes {
 		s.Nodes = append(s.Nodes, *n)
 	}
@@ -119,6 +124,9 @@ func Restore(s *State) (*Machine, error) {
 	}
 	for i := range s.Estimates {
 		m.estimates[s.Estimates[i].Queue] = &s.Estimates[i]
+	}
+	for i := range s.Ways {
+		m.ways[s.Ways[i].Trunk] = &s.Ways[i]
 	}
 	m.overList = s.OverTasks
 	for _, t := range s.OverTasks {

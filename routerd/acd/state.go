@@ -41,6 +41,8 @@ type State struct {
 	RetiredChains    []Chain       `cbor:"33,keyasint"` // no longer configured, but what is retired or a call leads there
 	RetiredCalendars []Calendar    `cbor:"34,keyasint"`
 
+	Ways []Way `cbor:"60,keyasint,omitempty"` // by trunk
+
 	// The two parts that grow; acdwire writes them one by one. Both are shared
 	// with the machine and never change: it copies a call before it changes one.
 	Calls []*Call  `cbor:"-"`
@@ -337,6 +339,8 @@ type AgentInfo struct {
 	Pending       AgentStatus `cbor:"14,keyasint"` // asked for during a call, takes effect after it; empty: none
 	PendingReason string      `cbor:"15,keyasint"`
 	WrapUpEnds    Time        `cbor:"16,keyasint"` // at most, with all extensions; 0: not wrapping up
+
+	Nonces []NonceUse `cbor:"60,keyasint,omitempty"` // of its last REGISTERs, oldest first
 
 	// From the configuration, filled in by the accessors.
 	Name   string    `cbor:"-"`

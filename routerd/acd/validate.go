@@ -136,10 +136,8 @@ func (v *validator) outside() {
 	if v.c.MaxChannels < 0 {
 		v.fault("max_channels", "is negative")
 	}
-	for i, t := range v.c.Trunks {
-		if t.Channels < 0 {
-			v.fault(fmt.Sprintf("trunks[%d].channels", i), "is negative")
-		}
+	for i := range v.c.Trunks {
+		v.trunk(&v.c.Trunks[i], fmt.Sprintf("trunks[%d]", i))
 	}
 	out := &v.c.Outbound
 	for i, t := range out.Trunks {

@@ -142,18 +142,25 @@ func (m *Machine) Queues() []QueueInfo {
 	return out
 }
 
-// TrunkInfo is a trunk's use of this moment (T8).
+// TrunkInfo is a trunk's use of this moment (T8) and how its ways out are (T10).
 type TrunkInfo struct {
 	ID       TrunkID
 	Channels int // allowed; 0: no limit
-	Used     int // caller legs that are not over
+	Used     int // legs that are not over
+	Rate     int // new calls a second allowed; 0: no limit
+	State    LinkState
+	Links    []Link // by edge; none: nobody has asked yet
 }
 
 // Trunks returns the configured trunks.
 func (m *Machine) Trunks() []TrunkInfo {
 	out := make([]TrunkInfo, 0, len(m.trunks))
 	for _, id := range slices.Sorted(maps.Keys(m.trunks)) {
-		out = append(out, TrunkInfo{ID: id, Channels: m.trunks[id].Channels, Used: m.channels[id]})
+		t := TrunkInfo{ID: id, Channels: m.trunks[id].Channels, Used: m.channels[id], Rate: m.trunks[id].Rate, State: m.trunkState(id)}
+		if w := m.ways[id]; w != nil {
+			t.Links = slices.Clone(w.Links)
+		}
+		out = append(out, t)
 	}
 	return out
 }

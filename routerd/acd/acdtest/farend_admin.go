@@ -10,13 +10,24 @@ import (
 
 // administer does what people and routers do beside the calls.
 func (f *FarEnd) administer() error {
-	switch f.dice.Int(3, "administer") {
+	switch f.dice.Int(4, "administer") {
 	case 0:
 		return f.reconfigure()
 	case 1:
 		return f.audit()
+	case 2:
+		return f.probe()
 	}
 	return f.reportHash()
+}
+
+// probe: an edge finds a trunk in some state, or is gone.
+func (f *FarEnd) probe() error {
+	states := []acd.LinkState{acd.LinkUp, acd.LinkSuspect, acd.LinkDown, ""}
+	return f.propose("link", acd.TrunkStateChanged{
+		Trunk: []acd.TrunkID{"sbc-a", "sbc-b"}[f.dice.Int(2, "trunk")], Edge: []string{"edge-1", "edge-2"}[f.dice.Int(2, "edge")],
+		State: states[f.dice.Int(len(states), "state")],
+	})
 }
 
 // reconfigure applies the configuration with anything of it changed or missing.

@@ -76,7 +76,11 @@ func printOrder(order acd.Order) string {
 		for _, t := range o.Trunks {
 			trunks = append(trunks, string(t))
 		}
-		return fmt.Sprintf("dial leg=%s number=%s trunks=%s from=%s", o.Leg, o.Number, strings.Join(trunks, ","), o.From)
+		line := fmt.Sprintf("dial leg=%s number=%s trunks=%s from=%s", o.Leg, o.Number, strings.Join(trunks, ","), o.From)
+		if o.Caller != "" {
+			line += " caller=" + o.Caller
+		}
+		return line
 	case acd.CancelRing:
 		return fmt.Sprintf("cancel leg=%s", o.Leg)
 	case acd.Bridge:

@@ -48,6 +48,8 @@ var verbs = map[string]func(*script, *args) ([]string, error){
 	"serve":        (*script).serve,
 	"confirm":      (*script).confirm,
 	"restless":     (*script).restless,
+	"link":         (*script).link,
+	"bind":         (*script).bind,
 	"retained":     (*script).retained,
 }
 
@@ -149,11 +151,12 @@ func (s *script) workerDie(a *args) ([]string, error) {
 	return s.propose(acd.WorkerDied{Worker: acd.WorkerID(a.text("", "")), Incarnation: uint64(a.number("life", 1))})
 }
 
-// arrive CALL [owner=r1] [trunk=sbc-a] [to=+100] [from=+79001]
+// arrive CALL [owner=r1] [trunk=sbc-a] [to=+100] [from=+79001] [diverting=+300 diversion=WHY]
 func (s *script) arrive(a *args) ([]string, error) {
 	id := a.text("", "")
 	arrival := s.arrival(id, a.text("owner", "r1"), a.text("trunk", "sbc-a"), a.text("to", "+100"))
 	arrival.From = a.text("from", arrival.From)
+	arrival.Diverting, arrival.Diversion = a.text("diverting", ""), a.text("diversion", "")
 	return s.propose(arrival)
 }
 
@@ -180,13 +183,15 @@ func (s *script) claim(a *args) ([]string, error) {
 }
 
 func (s *script) progress(a *args) ([]string, error) {
-	return s.propose(acd.LegProgressed{OnCall: s.head(a), Leg: acd.LegID(a.text("leg", "2")), Code: a.number("code", 180)})
+	return s.propose(acd.LegProgressed{
+		OnCall: s.head(a), Leg: acd.LegID(a.text("leg", "2")), Code: a.number("code", 180), Trunk: acd.TrunkID(a.text("trunk", "")),
+	})
 }
 
-// answer CALL [leg=1] [media=m1.1]
+// answer CALL [leg=1] [media=m1.1] [trunk=T]
 func (s *script) answer(a *args) ([]string, error) {
 	media := acd.Media{Address: a.text("media", "m1.1"), Codec: "PCMA", Suite: "AEAD_AES_128_GCM"}
-	return s.propose(acd.LegAnswered{OnCall: s.head(a), Leg: acd.LegID(a.text("leg", "1")), Media: media})
+	return s.propose(acd.LegAnswered{OnCall: s.head(a), Leg: acd.LegID(a.text("leg", "1")), Media: media, Trunk: acd.TrunkID(a.text("trunk", ""))})
 }
 
 func (s *script) fail(a *args) ([]string, error) {
@@ -372,7 +377,14 @@ func (s *script) show(a *args) ([]string, error) {
 		}
 	case "trunks":
 		for _, t := range s.M.Trunks() {
-			add("trunk %s used=%d of %d", t.ID, t.Used, t.Channels)
+			line := fmt.Sprintf("trunk %s used=%d of %d", t.ID, t.Used, t.Channels)
+			if len(t.Links) > 0 {
+				line += " " + string(t.State)
+			}
+			for _, l := range t.Links {
+				line += fmt.Sprintf(" %s:%s", l.Edge, l.State)
+			}
+			add("%s", line)
 		}
 	case "no-ops":
 		for _, n := range s.M.NoOps() {

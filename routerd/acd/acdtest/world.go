@@ -21,7 +21,10 @@ var (
 // world draws a routing tree: three queues, two numbers for each, six agents.
 func world(dice Dice) acd.Config {
 	cfg := acd.Config{
-		Trunks:      []acd.Trunk{{ID: "sbc-a", Channels: 8}, {ID: "sbc-b", Channels: 8}},
+		Trunks: []acd.Trunk{
+			{ID: "sbc-a", Channels: 8, Weight: dice.Int(3, "trunk weight"), Rate: 2 * dice.Int(2, "trunk rate")},
+			{ID: "sbc-b", Channels: 8, Weight: dice.Int(3, "trunk weight"), Priority: dice.Int(2, "trunk priority")},
+		},
 		MaxChannels: 12,
 		Outbound:    acd.Outbound{Trunks: []acd.TrunkID{"sbc-b", "sbc-a"}, From: "+100", RingTimeout: 12 * time.Second},
 		Skills:      simSkills,

@@ -68,6 +68,8 @@ var types = []acd.Body{
 	26: acd.Activated{},
 	27: acd.FactsConfirmed{},
 	28: acd.SinkConfirmed{},
+	29: acd.TrunkStateChanged{},
+	30: acd.BindingsChanged{},
 }
 
 var numbers = func() map[reflect.Type]uint {

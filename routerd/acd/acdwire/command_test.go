@@ -31,16 +31,17 @@ var samples = func() map[uint]acd.Body {
 	}
 	card := []acd.Attr{{Key: "city", Value: "Omsk"}}
 	return map[uint]acd.Body{
-		1:  acd.ConfigApplied{IfNone: true, Config: fullConfig, Source: []byte{1, 2}, By: "olga", Comment: "autumn", Base: 3},
-		2:  acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443", Version: 2},
-		3:  acd.NodeDied{Owner: owner},
-		4:  acd.WorkerStarted{Worker: "m1", Incarnation: 2, Control: "127.0.0.1:2225", Replication: "127.0.0.1:2226", Addresses: []string{"127.0.0.2"}},
-		5:  acd.WorkerDied{Worker: "m1", Incarnation: 2},
-		6:  acd.Ticked{},
-		7:  acd.CallArrived{OnCall: on, Owner: owner, Trunk: "sbc-a", Edge: "edge-1", From: "+79001", To: "+100", SIPID: "x@sbc"},
+		1: acd.ConfigApplied{IfNone: true, Config: fullConfig, Source: []byte{1, 2}, By: "olga", Comment: "autumn", Base: 3},
+		2: acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443", Version: 2},
+		3: acd.NodeDied{Owner: owner},
+		4: acd.WorkerStarted{Worker: "m1", Incarnation: 2, Control: "127.0.0.1:2225", Replication: "127.0.0.1:2226", Addresses: []string{"127.0.0.2"}},
+		5: acd.WorkerDied{Worker: "m1", Incarnation: 2},
+		6: acd.Ticked{},
+		7: acd.CallArrived{OnCall: on, Owner: owner, Trunk: "sbc-a", Edge: "edge-1", From: "+79001", To: "+100", SIPID: "x@sbc",
+			Diverting: "+300", Diversion: "user-busy"},
 		8:  acd.CallClaimed{OnCall: on, Owner: owner},
-		9:  acd.LegProgressed{OnCall: on, Leg: "2", Code: 180},
-		10: acd.LegAnswered{OnCall: on, Leg: "2", Media: acd.Media{Address: "127.0.0.2", Codec: "opus", Suite: "AEAD_AES_128_GCM"}},
+		9:  acd.LegProgressed{OnCall: on, Leg: "2", Code: 180, Trunk: "sbc-b"},
+		10: acd.LegAnswered{OnCall: on, Leg: "2", Media: acd.Media{Address: "127.0.0.2", Codec: "opus", Suite: "AEAD_AES_128_GCM"}, Trunk: "sbc-b"},
 		11: acd.LegFailed{OnCall: on, Leg: "2", Code: 486, Reason: "busy"},
 		12: acd.LegEnded{OnCall: on, Leg: "2", Cause: "bye"},
 		13: acd.LegUpdated{OnCall: on},
@@ -59,6 +60,9 @@ var samples = func() map[uint]acd.Body {
 		26: acd.Activated{Version: 2},
 		27: acd.FactsConfirmed{Node: "r1", Index: 900},
 		28: acd.SinkConfirmed{Sink: "postgres", Index: 900},
+		29: acd.TrunkStateChanged{Trunk: "sbc-a", Edge: "127.0.0.3:5062", State: acd.LinkDown, Cause: "no answer"},
+		30: acd.BindingsChanged{Agent: "ann", SIPID: "reg", CSeq: 3, Bindings: []acd.Binding{{Contact: contact, Expires: time.Minute}}, All: true,
+			Nonce: "n1", Count: 2},
 	}
 }()
 
@@ -74,8 +78,33 @@ var older = map[uint][]acd.Body{
 			MaxLength: 9, MissedLimit: 3, RejectDelay: 5 * time.Second, Strategy: acd.LongestIdle,
 		}},
 		Agents: []acd.Agent{{ID: "ann", Name: "Ann", Queues: []acd.QueueID{"sales"}, HA1SHA256: "aa", HA1MD5: "bb", AutoAvailable: true}},
-	}}},
-	2: {acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443"}},
+	}}, beforeTrunks(samples[1].(acd.ConfigApplied))},
+	2:  {acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443"}},
+	7:  {beforeTrunks(samples[7].(acd.CallArrived))},
+	9:  {beforeTrunks(samples[9].(acd.LegProgressed))},
+	10: {beforeTrunks(samples[10].(acd.LegAnswered))},
+}
+
+// beforeTrunks is a command as it was before trunks had more than channels.
+func beforeTrunks[T acd.Body](body T) acd.Body {
+	switch b := acd.Body(body).(type) {
+	case acd.ConfigApplied:
+		b.Config.Trunks = []acd.Trunk{{ID: "sbc-a", Channels: 60}}
+		b.Config.Outbound.ShowCaller = false
+		b.Config.Numbers = slices.Clone(b.Config.Numbers)
+		b.Config.Numbers[0].Always = false
+		return b
+	case acd.CallArrived:
+		b.Diverting, b.Diversion = "", ""
+		return b
+	case acd.LegProgressed:
+		b.Trunk = ""
+		return b
+	case acd.LegAnswered:
+		b.Trunk = ""
+		return b
+	}
+	return body
 }
 
 // fullConfig sets every field of a configuration.
@@ -83,10 +112,14 @@ var fullConfig = func() acd.Config {
 	needs := []acd.Skill{{Skill: "german", Level: 5}}
 	then := acd.Then{Queue: "sales", Chain: "vip", Prompt: "sorry", Refuse: 486, Callback: true}
 	return acd.Config{
-		Trunks:      []acd.Trunk{{ID: "sbc-a", Channels: 60}},
+		Trunks: []acd.Trunk{{
+			ID: "sbc-a", Channels: 60, Rate: 20, Burst: 5, Codecs: []string{"PCMA"}, Priority: 1, Weight: 2,
+			NumbersIn:  []acd.NumberRule{{Match: "8XXXXXXXXXX", Strip: 1, Prepend: "+7"}},
+			NumbersOut: []acd.NumberRule{{Match: "+7*", Strip: 2, Prepend: "8"}},
+		}},
 		MaxChannels: 120,
 		Numbers: []acd.Number{{
-			Number: "+100", Greeting: "hello", Queue: "sales", Chain: "vip", Priority: 1, Needs: needs, Card: []acd.Attr{{Key: "city", Value: "Omsk"}},
+			Number: "+100", Greeting: "hello", Queue: "sales", Chain: "vip", Priority: 1, Needs: needs, Card: []acd.Attr{{Key: "city", Value: "Omsk"}}, Always: true,
 			Rules: []acd.Rule{{
 				When: acd.When{
 					Open: "office", Closed: "night", Callers: []string{"+7"}, Card: "category", Values: []string{"vip"},
@@ -121,7 +154,7 @@ var fullConfig = func() acd.Config {
 			ID: "vip", Music: "music", Then: then,
 			Steps: []acd.ChainStep{{Agent: "ann", Number: "+7", Ring: time.Second, Wait: time.Second, Stop: []string{"declined"}}},
 		}},
-		Outbound: acd.Outbound{Trunks: []acd.TrunkID{"sbc-a"}, From: "+100", RingTimeout: time.Minute},
+		Outbound: acd.Outbound{Trunks: []acd.TrunkID{"sbc-a"}, From: "+100", RingTimeout: time.Minute, ShowCaller: true},
 	}
 }()
 

@@ -54,10 +54,11 @@ sim: go
 	@$(GO) build -o bin/simulate ./routerd/internal/sim/simulate
 	@bin/simulate $(if $(SEED),-seed $(SEED),-seeds $(or $(SEEDS),1000) -from $(or $(FROM),1) -out out)
 
-# The last of these runs the demo against daemons built with the race detector.
+# The second of these runs the demo against daemons built with the race detector.
 test: check
 	$(GO) test $(GO_TEST_FLAGS) -race $$($(GO) list ./... | grep -v /loadtest)
 	$(GO) test $(GO_TEST_FLAGS) -race -p 1 ./loadtest/...
+	$(GO) test ./routerd/acd/acdtest -run TestTwin -steps 1000000 -v
 
 # A million commands of the random world beside the naive twin; a failure prints its seed.
 twin: go

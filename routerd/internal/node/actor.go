@@ -29,6 +29,7 @@ type actor struct {
 	cancelled map[acd.LegID]bool
 	unusable  map[acd.LegID]fact // how such a leg failed, told when its BYE is through
 	invited   time.Time          // when the INVITE came to this process, else zero
+	proved    time.Time          // when the log was last asked for something that showed the call to be ours
 	released  bool
 	stale     bool
 }
@@ -284,9 +285,7 @@ const fence = 400 * time.Millisecond
 
 // commit commits one fact together with the record of the leg it is about, and
 // returns the machine's answer. It returns false if the call is not ours any
-// more. An answer that took longer than fence says only that it was ours then:
-// this process may have been stopped, or cut off, and others may have taken the
-// call since. Before anything is sent the log is asked again.
+// more.
 func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 	head := a.head()
 	if leg := a.legs[id]; leg != nil {
@@ -296,33 +295,45 @@ func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 		}
 		head.Records = []acd.LegRecord{{Leg: id, Record: rec}}
 	}
-	res, late, ours := a.propose(f(head))
-	for range 3 { // a log that is always slow must not stop calls
-		if !late || !ours {
-			break
-		}
-		_, late, ours = a.propose(acd.LegUpdated{OnCall: a.head()})
+	res, ours := a.propose(f(head))
+	if ours {
+		_, ours = a.ours()
 	}
 	return res, ours
 }
 
-// propose commits a command about the call and tells whether its answer came
-// late, and whether the call is ours by it.
-func (a *actor) propose(body acd.Body) (res acd.Result, late, ours bool) {
+// ours tells whether the call is still this node's, and the moment at which that
+// was looked at. What the log said longer ago than fence shows only that it was
+// ours then: this process may have been stopped, or cut off, and others may have
+// taken the call since. So the log is asked again.
+func (a *actor) ours() (at time.Time, ours bool) {
+	for range 3 { // a log that is always slow must not stop calls
+		if at = time.Now(); a.stale || at.Sub(a.proved) <= fence {
+			return at, !a.stale
+		}
+		a.propose(acd.LegUpdated{OnCall: a.head()})
+	}
+	return time.Now(), !a.stale
+}
+
+// propose commits a command about the call and tells whether the call is ours by
+// its answer.
+func (a *actor) propose(body acd.Body) (res acd.Result, ours bool) {
 	began := time.Now()
 	res, index, err := a.n.proposer.propose(a.n.life, body)
 	if err != nil { // only when this life ends
 		a.stale = true
-		return res, false, false
+		return res, false
 	}
 	// An unknown call was taken over and is over, unless it was closed here.
 	gone := res.Reason == acd.ReasonStaleEpoch || res.Reason == acd.ReasonUnknownCall && !a.released && !a.closedUnder(index)
 	if !res.Applied && gone {
 		a.n.log.Info("call has another owner now", "call_id", a.call)
 		a.stale = true
-		return res, false, false
+		return res, false
 	}
-	return res, time.Since(began) > fence, true
+	a.proved = began
+	return res, true
 }
 
 // closedUnder tells whether the call, unknown to the machine at index, was closed
@@ -339,8 +350,19 @@ func (a *actor) closedUnder(index uint64) (ours bool) {
 	return ours
 }
 
+// send sends what the log let this node say, repeats and refusals too: a router
+// that was stopped and wakes is silent until the log says that the call is still
+// its own. A packet that is held up after that is dropped by the transport.
 func (a *actor) send(id acd.LegID, packets []sip.Packet) {
+	if len(packets) == 0 {
+		return
+	}
+	at, ours := a.ours()
+	if !ours {
+		return
+	}
 	for _, p := range packets {
+		p.Since = at
 		a.n.sendPacket(p, func(err error) { a.box.put(undelivered{id, p, err}) })
 	}
 }

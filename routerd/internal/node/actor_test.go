@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math"
 	"testing"
+	"time"
 
 	"trunkline/routerd/acd"
 	"trunkline/routerd/internal/config"
@@ -189,5 +190,39 @@ Content-Length: 0
 	b.apply(acd.LegEnded{OnCall: acd.OnCall{Call: b.a.call, Epoch: claim.Epoch}, Leg: acd.CallerLeg, Cause: "bye"})
 	if b.a.report(acd.CallerLeg, updated) || !b.a.stale {
 		t.Error("an actor whose call another router has closed goes on")
+	}
+}
+
+// A router was stopped and wakes to a request that needs no commit: it asks the
+// log first, and is silent if the call has another owner by then.
+func TestAWokenRouterIsSilent(t *testing.T) {
+	options := `
+OPTIONS sip:c@127.0.0.1 SIP/2.0
+Via: SIP/2.0/TCP 127.0.0.2:5062;branch=z9hG4bKoptions
+Max-Forwards: 70
+From: <sip:+7495@x>;tag=far
+To: <sip:+74950000001@y>;tag=tag
+Call-ID: abc@sbc
+CSeq: 2 OPTIONS
+Content-Length: 0
+
+`
+	b := newCallBench(t)
+	sent := func() int {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return len(b.sent)
+	}
+	before := sent()
+	b.a.proved = time.Now().Add(-time.Minute)
+	b.a.receive(arrival{msg: parse(t, options)})
+	if sent() != before+1 || time.Since(b.a.proved) > fence {
+		t.Errorf("the owner's answer: %d packets, the log was asked %s ago: want one packet, just now", sent()-before, time.Since(b.a.proved))
+	}
+	b.apply(acd.CallClaimed{OnCall: acd.OnCall{Call: b.a.call, Epoch: b.a.epoch}, Owner: b.r2})
+	b.a.proved = time.Now().Add(-time.Minute)
+	b.a.receive(arrival{msg: parse(t, options)}) // again: answered from the record
+	if sent() != before+1 || !b.a.stale {
+		t.Errorf("%d packets from a router whose call another one has, stale %t: want none", sent()-before-1, b.a.stale)
 	}
 }

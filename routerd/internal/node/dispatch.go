@@ -154,6 +154,7 @@ func (a *actor) arrive(m newCall) {
 		return
 	}
 	a.invited = time.Now()
+	a.proved = a.invited // nobody else can have it yet
 	leg, out := sip.NewServerLeg(a.n.machineTime(), a.n.local(a.call, sip.NewTag(string(a.call))), m.invite, m.flow)
 	a.legs[acd.CallerLeg] = leg
 	record, err := leg.MarshalBinary()
@@ -174,8 +175,8 @@ func (a *actor) arrive(m newCall) {
 	case res.Code != 0:
 		refused.Inc()
 		out := leg.Reject(a.n.machineTime(), res.Code, "", refusalHeaders(res.Code, res.RetryAfter)...)
-		a.send(acd.CallerLeg, out.Send)
 		a.released = true // the actor stays until the ACK came
+		a.send(acd.CallerLeg, out.Send)
 	case !res.Applied: // a repeat that another router took
 		a.stale = true
 	default:

@@ -25,6 +25,7 @@ type actor struct {
 	cancelled       map[acd.LegID]bool
 	unusable        map[acd.LegID]fact
 	released, stale bool
+	proved          time.Duration // see node.actor; negative: never
 }
 
 type arrival struct {
@@ -54,7 +55,7 @@ type undelivered struct {
 func (r *router) post(call acd.CallID, msg any) {
 	a := r.actors[call]
 	if a == nil {
-		a = &actor{n: r, call: call}
+		a = &actor{n: r, call: call, proved: -time.Hour}
 		r.actors[call] = a
 		a.t = r.spawn(a.run)
 	}
@@ -286,29 +287,48 @@ func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 		}
 		head.Records = []acd.LegRecord{{Leg: id, Record: rec}}
 	}
-	res, late, ours := a.propose(f(head))
-	for range 3 {
-		if !late || !ours {
-			break
-		}
-		_, late, ours = a.propose(acd.LegUpdated{OnCall: a.head()})
-	}
-	return res, ours
+	res, ours := a.propose(f(head))
+	return res, ours && a.ours()
 }
 
-func (a *actor) propose(body acd.Body) (res acd.Result, late, ours bool) {
+// ours is node.ours.
+func (a *actor) ours() bool {
+	for range 3 {
+		if a.stale || !a.t.alive() || a.n.w.now-a.proved <= commitFence {
+			break
+		}
+		a.propose(acd.LegUpdated{OnCall: a.head()})
+	}
+	return !a.stale && a.t.alive()
+}
+
+func (a *actor) propose(body acd.Body) (res acd.Result, ours bool) {
 	began := a.n.w.now
+	a.passes("commit")
 	res, index, ok := a.n.propose(a.t, 0, body)
-	if !ok {
+	if ok {
+		a.passes("committed")
+	}
+	if !ok || !a.t.alive() {
 		a.stale = true
-		return res, false, false
+		return res, false
 	}
 	gone := res.Reason == acd.ReasonStaleEpoch || res.Reason == acd.ReasonUnknownCall && !a.released && !a.closedUnder(index)
 	if !res.Applied && gone {
 		a.stale = true
-		return res, false, false
+		return res, false
 	}
-	return res, a.n.w.now-began > commitFence, true
+	a.proved = began
+	return res, true
+}
+
+// passes tells the world that the actor is at a point where its process may be
+// killed or stopped: before a commit or after, before a packet or after, or
+// before an order is carried out.
+func (a *actor) passes(point string) {
+	if f := a.n.w.atPoint; f != nil && a.t.alive() {
+		f(a, point)
+	}
 }
 
 // closedUnder is node's.
@@ -321,11 +341,27 @@ func (a *actor) closedUnder(index uint64) bool {
 }
 
 func (a *actor) send(id acd.LegID, packets []sip.Packet) {
-	for _, p := range packets {
-		if !a.n.up {
+	if len(packets) == 0 {
+		return
+	}
+	a.passes("send")
+	if !a.ours() {
+		return
+	}
+	at := a.n.w.now
+	for i, p := range packets {
+		if i > 0 {
+			a.passes("send")
+		}
+		switch {
+		case !a.t.alive():
 			return
+		case a.n.w.now-at > packetLife: // the transport drops it
+			a.n.soon(func() { a.put(undelivered{id, p}) })
+			continue
 		}
 		a.n.w.judge.sends(a.n, a.call, p.Data)
 		a.n.w.net.fromRouter(a.n, p, func() { a.put(undelivered{id, p}) })
+		a.passes("sent")
 	}
 }

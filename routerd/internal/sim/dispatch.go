@@ -154,18 +154,21 @@ func (a *actor) arrive(m newCall) {
 	if err != nil {
 		a.n.w.fail(PromiseTerminal, "call %s: %v", a.call, err)
 	}
+	a.proved = a.n.w.now
+	a.passes("commit")
 	res, _, ok := a.n.propose(a.t, 0, acd.CallArrived{
 		OnCall: acd.OnCall{Call: a.call, Records: []acd.LegRecord{{Leg: acd.CallerLeg, Record: record}}},
 		Owner:  a.n.owner(), Trunk: acd.TrunkID(m.invite.Get("X-Trunkline-Trunk")), Edge: m.invite.Get("X-Trunkline-Edge"),
 		From: m.invite.Caller(), To: m.invite.Dialled(), SIPID: m.invite.CallID(),
 	})
+	a.passes("committed")
 	switch {
-	case !ok:
+	case !ok || !a.t.alive():
 		a.stale = true
 	case res.Code != 0:
 		out := leg.Reject(a.n.machineTime(), res.Code, "")
-		a.send(acd.CallerLeg, out.Send)
 		a.released = true
+		a.send(acd.CallerLeg, out.Send)
 	case !res.Applied:
 		a.stale = true
 	default:

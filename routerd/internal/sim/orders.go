@@ -12,6 +12,9 @@ func (a *actor) order(e acd.Effect) {
 	}
 	a.epoch = e.Epoch
 	a.done[e.ID] = true
+	if a.passes("order"); !a.t.alive() {
+		return
+	}
 	a.released = false // a callback lets its media go and comes back for more
 	switch o := e.Order.(type) {
 	case acd.Resume:

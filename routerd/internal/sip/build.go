@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Flow is the way a message came in: enough to answer it, on this node or on
@@ -23,6 +24,9 @@ type Packet struct {
 	Data []byte
 	Conn string
 	Hops []Hop
+	// Since is when it was known that this node may say it; zero: when it was
+	// given to Send. The transport drops what has waited longer than packetLife.
+	Since time.Time
 }
 
 var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)

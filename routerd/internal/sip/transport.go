@@ -95,7 +95,7 @@ type job struct {
 	p      Packet
 	failed func(error)
 	hop    int       // next hop to try
-	since  time.Time // when it was given to Send; zero: no matter
+	since  time.Time // see Packet.Since; zero: no matter
 }
 
 func (j *job) tooLate() bool { return !j.since.IsZero() && time.Since(j.since) > packetLife }
@@ -195,7 +195,10 @@ func (t *Transport) Close() error {
 // its hops, failed is called once from another goroutine (nil: nobody cares).
 // Delivered means taken by a connection: only an answer proves more.
 func (t *Transport) Send(p Packet, failed func(error)) {
-	j := job{p: p, failed: failed, since: time.Now()}
+	j := job{p: p, failed: failed, since: p.Since}
+	if j.since.IsZero() {
+		j.since = time.Now()
+	}
 	if p.Conn != "" {
 		t.mu.Lock()
 		c := t.byRem[p.Conn]

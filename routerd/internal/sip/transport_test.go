@@ -311,6 +311,11 @@ func TestAPacketThatWaitedTooLongIsNotSent(t *testing.T) {
 	if err := await(t, "failure", failed); !errors.Is(err, errTooLate) {
 		t.Errorf("failure %v", err)
 	}
+	p.Since = old
+	a.Send(p, func(err error) { failed <- err })
+	if err := await(t, "failure", failed); err == nil {
+		t.Error("no error for what was allowed long ago")
+	}
 	a.Send(requestTo(b.Addrs()[0], "fresh"), nil)
 	if got := await(t, "request", in); got.msg.CallID() != "fresh" {
 		t.Errorf("%s", got.msg.Raw())

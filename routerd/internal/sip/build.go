@@ -85,11 +85,12 @@ func (w *writer) body(body []byte) []byte {
 }
 
 // stampVias copies the Via values of a request for its responses, the top one
-// with received and rport (RFC 3261 section 18.2.1, RFC 3581 section 4).
+// with received and rport (RFC 3261 section 18.2.1, RFC 3581 section 4). Those
+// of a request refused for them are copied as they came.
 func stampVias(r *head, flow Flow) []string {
 	vias, err := r.list("Via")
-	if err != nil || len(vias) == 0 {
-		return nil
+	if err != nil || r.via.Host == "" {
+		return r.Values("Via")
 	}
 	remote, err := netip.ParseAddrPort(flow.Remote)
 	if err != nil {
@@ -124,10 +125,15 @@ func setParam(via, name, value string) string {
 
 // replyPath is where a response with this stamped top Via goes (RFC 3261
 // section 18.2.2, RFC 3581): the connection it came by, then the sent-by
-// address, which is what still works from another node.
+// address, which is what still works from another node. A Via that says nothing
+// leaves the address the request came from.
 func replyPath(via string, flow Flow) (conn string, hops []Hop) {
 	v, err := parseVia(via)
-	if err != nil {
+	switch {
+	case err == nil:
+	case flow.Network == "udp":
+		return "", []Hop{{"udp", flow.Remote}}
+	default:
 		return flow.Remote, nil
 	}
 	host, port := v.Host, v.Port
@@ -158,10 +164,15 @@ func Respond(r *Request, flow Flow, tag string, ref Refusal, body []byte) Packet
 	for _, v := range vias {
 		w.header("Via", v)
 	}
-	w.header("From", r.Get("From"))
-	w.header("To", withTag(r.Get("To"), r.ToTag(), tag, ref.Code))
-	w.header("Call-ID", r.Get("Call-ID"))
-	w.header("CSeq", r.Get("CSeq"))
+	to := r.Get("To")
+	if to != "" {
+		to = withTag(to, r.ToTag(), tag, ref.Code)
+	}
+	for _, h := range []Header{{"From", r.Get("From")}, {"To", to}, {"Call-ID", r.Get("Call-ID")}, {"CSeq", r.Get("CSeq")}} {
+		if h.Value != "" { // missing from some that are refused for it
+			w.header(h.Name, h.Value)
+		}
+	}
 	w.headers(ref.Headers)
 	p := Packet{Data: w.body(body)}
 	if len(vias) > 0 {
@@ -195,6 +206,7 @@ var (
 	ServerError     = Refusal{Code: 500, Reason: "Server Internal Error"}
 	mergedRequest   = Refusal{Code: 482, Reason: "Loop Detected"}
 	requestPending  = Refusal{Code: 491, Reason: "Request Pending"}
+	notImplemented  = Refusal{501, "Not Implemented", []Header{{"Allow", Allow}}}
 	notInThisDialog = Refusal{405, "Method Not Allowed", []Header{{"Allow", Allow}}}
 )
 

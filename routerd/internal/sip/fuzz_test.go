@@ -9,7 +9,7 @@ import (
 )
 
 func seed(f *testing.F) {
-	files, err := filepath.Glob("testdata/rfc4475/*.dat")
+	files, err := filepath.Glob("testdata/torture/*/*.dat")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package sip
 
 import (
+	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -70,6 +72,29 @@ func mustResponse(t testing.TB, p Packet) *Response {
 	return m.(*Response)
 }
 
+// outcome is what becomes of a message: accepted, a refusal, or dropped where
+// nothing can or may be answered.
+func outcome(data []byte) string {
+	msg, err := Parse(data)
+	var bad *Malformed
+	switch {
+	case errors.As(err, &bad) && bad.Request == nil:
+		return "dropped"
+	case errors.As(err, &bad):
+		return fmt.Sprint(bad.Code)
+	}
+	switch m := msg.(type) {
+	case *Request:
+		if ref := Validate(m, Policy{}); ref != nil {
+			return fmt.Sprint(ref.Code)
+		}
+		return "accepted " + m.Method
+	case *Response:
+		return fmt.Sprintf("accepted %d", m.Code)
+	}
+	return "nothing"
+}
+
 func TestRequestsAreRefusedByTheRightCode(t *testing.T) {
 	f := func(want string, edits ...string) {
 		t.Helper()
@@ -101,6 +126,12 @@ func TestRequestsAreRefusedByTheRightCode(t *testing.T) {
 	f("416", "=INVITE mailto:ann@example SIP/2.0")
 	f("420", "+Require: timer, 100rel")
 	f("483", "Max-Forwards: 0")
+	f("483", "Max-Forwards: 000")
+	f("accepted OPTIONS", "=OPTIONS sip:a@b SIP/2.0", "CSeq: 1 OPTIONS", "Max-Forwards: 0")
+	f("501", "=FROBNICATE sip:a@b SIP/2.0", "CSeq: 1 INVITE")
+	f("400", "-From")
+	f("400", "-Call-ID", "-To")
+	f("400", "Via: SIP/2.0/TCP 127.0.0.1;;,")
 	f("505", "=INVITE sip:a@b SIP/3.0")
 	f("405", "=REFER sip:a@b SIP/2.0", "CSeq: 1 REFER")
 	f("501", "=FROBNICATE sip:a@b SIP/2.0", "CSeq: 1 FROBNICATE")

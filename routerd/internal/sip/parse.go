@@ -86,10 +86,12 @@ func parseRequest(line string, data []byte) (Message, error) {
 	headErr := req.parse(lines)
 	req.raw = data
 	if startErr == nil && headErr == nil {
-		if req.cseqMethod != req.Method {
-			startErr = &Refusal{Code: 400, Reason: "CSeq Method Mismatch"}
-		} else {
+		if req.cseqMethod == req.Method {
 			return req, nil
+		}
+		startErr = &Refusal{Code: 400, Reason: "CSeq Method Mismatch"}
+		if !allowed[req.Method] && !recognised[req.Method] { // RFC 4475 section 3.1.2.18
+			startErr = &notImplemented
 		}
 	}
 	bad := &Malformed{}
@@ -296,14 +298,16 @@ func (h *head) readBody(rest []byte) error {
 	return nil
 }
 
-// answerable: the headers a response echoes are there (RFC 3261 section 8.2.6.2).
+// answerable: a 400 can name the transaction it is about. What else a response
+// echoes (RFC 3261 section 8.2.6.2) may be missing or malformed, and is then
+// left out or repeated as it came (RFC 4475 sections 3.1.2.1 and 3.3.1).
 func (r *Request) answerable() bool {
 	for _, f := range r.headers {
 		if !isPrintable(f.Value) {
 			return false
 		}
 	}
-	return r.via.Host != "" && r.has("From") && r.has("To") && r.has("Call-ID") && r.has("CSeq")
+	return r.Get("Via") != "" && r.Get("CSeq") != ""
 }
 
 // reasonOf makes a reason phrase of a parse error: its first line.

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 
 	sipgo "github.com/emiago/sipgo/sip"
 )
@@ -13,7 +15,7 @@ import (
 // URI is what the engine reads of a SIP, SIPS or TEL URI (RFC 3261 section 19.1).
 type URI struct {
 	Scheme  string // lower case
-	User    string // for tel: the number
+	User    string // escapes decoded, see unescapeUser; for tel: the number
 	Host    string // IPv6 without brackets
 	Port    int    // 0: none given
 	Params  Params
@@ -53,7 +55,7 @@ func ParseURI(s string) (URI, error) {
 	if err := sipgo.ParseUri(s, &g); err != nil {
 		return URI{}, fmt.Errorf("parse URI: %w", err)
 	}
-	u.User, u.Host, u.Port = g.User, strings.Trim(g.Host, "[]"), g.Port
+	u.User, u.Host, u.Port = unescapeUser(g.User), strings.Trim(g.Host, "[]"), g.Port
 	if !isHost(u.Host) || u.Port < 0 || u.Port > 65535 {
 		return URI{}, errors.New("URI has no valid host and port")
 	}
@@ -62,6 +64,20 @@ func ParseURI(s string) (URI, error) {
 	}
 	u.Headers = len(g.Headers) > 0
 	return u, nil
+}
+
+// unescapeUser decodes the escapes of a user part (RFC 3261 section 19.1.2),
+// once. One that would hide a control character, or is none, is left as it came:
+// names go into numbers, files and reports.
+func unescapeUser(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	d, err := url.PathUnescape(s)
+	if err != nil || strings.ContainsFunc(d, unicode.IsControl) {
+		return s
+	}
+	return d
 }
 
 func isScheme(s string) bool {

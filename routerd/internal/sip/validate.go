@@ -44,11 +44,10 @@ func Validate(r *Request, p Policy) *Refusal {
 		return nil
 	}
 	if !allowed[r.Method] {
-		h := []Header{{"Allow", Allow}}
 		if recognised[r.Method] {
-			return &Refusal{405, "Method Not Allowed", h}
+			return &notInThisDialog
 		}
-		return &Refusal{501, "Not Implemented", h}
+		return &notImplemented
 	}
 	u := r.RequestURI()
 	switch {
@@ -58,7 +57,9 @@ func Validate(r *Request, p Policy) *Refusal {
 		return &Refusal{Code: 400, Reason: "Request-URI With Headers"}
 	case r.Branch() == "z9hG4bK":
 		return &Refusal{Code: 400, Reason: "Empty Via Branch"}
-	case r.Get("Max-Forwards") == "0" && r.ToTag() == "" && r.Method != "CANCEL":
+	case r.maxForwards() == 0 && r.ToTag() == "" && r.Method == "INVITE":
+		// It would go on as a request of ours (RFC 7332 section 3); what ends here
+		// is served whatever is left (RFC 4475 section 3.3.11).
 		return &Refusal{Code: 483, Reason: "Too Many Hops"}
 	}
 	if r.Method == "CANCEL" {
@@ -86,6 +87,15 @@ func Validate(r *Request, p Policy) *Refusal {
 		return validateTimer(r, p)
 	}
 	return nil
+}
+
+// maxForwards is the number of hops left, -1 where nothing says so.
+func (r *Request) maxForwards() int {
+	n, err := strconv.Atoi(r.Get("Max-Forwards"))
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 func unknownOptions(r *Request, known map[string]bool) []string {

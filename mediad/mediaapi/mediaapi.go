@@ -93,11 +93,16 @@ type Request struct {
 	// rtpengine has it (0 to 15, or its sign), or Keys, any number in order, where
 	// a comma is a pause of 500 ms. Serial, if not 0, numbers the last of them over
 	// the leg's life from 1: those sent before are left out, so that it may be
-	// asked for again. Peer is the leg whose far end pressed them by another way:
-	// its own events are not passed from then on, and if it sent some before,
-	// nothing is sent. rtpengine's callers name that leg instead, by FromTag. Times
-	// are in milliseconds, from 100 to 5000; 0: 250 and 100. Volume is in dBm0,
-	// with or without its sign; 0: -8.
+	// asked for again. rtpengine's callers name by FromTag the leg that presses.
+	//
+	// With Peer instead of Leg the keys were pressed at that leg's far end and told
+	// otherwise than by events; Serial numbers them there. They go to the leg it
+	// is connected with, or, if that takes no events, to the routers as if heard
+	// in events (Events). Its real events mean nothing from then on; if there were
+	// some before, the keys are taken for the same and left out.
+	//
+	// Times are in milliseconds, from 100 to 5000; 0: 250 and 100. Volume is in
+	// dBm0, with or without its sign; 0: -8.
 	Code     string `ng:"code"`
 	Keys     string `ng:"keys"`
 	Duration int64  `ng:"duration"`
@@ -156,7 +161,8 @@ type Pressed struct {
 	CallID string `ng:"call-id"`
 	Leg    string `ng:"leg"`
 	Serial uint64 `ng:"serial"`
-	Keys   string `ng:"keys"` // 0 to 9, *, #, A to D, in order
+	Keys   string `ng:"keys"` // 0 to 9, *, #, A to D, in order; - for one that passed to Peer as it was
+	Peer   string `ng:"peer"` // the leg it is connected with, if it is
 }
 
 // Leg is what query tells of one leg. Received figures are of the stream that

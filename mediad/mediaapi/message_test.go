@@ -75,7 +75,7 @@ func fullRequest() Request {
 func fullReply() Reply {
 	return Reply{Result: ResultError, Reason: ReasonOutOfPorts, Code: 503, SDP: "v=0\r\n", Codec: "PCMA", Suite: "S",
 		Address: "127.0.0.1", Duration: 4200, Worker: "m1", Calls: []string{"a", "b"}, Created: 1,
-		Skipped: []string{"number-3"}, Digits: []Pressed{{CallID: "c", Leg: "1", Serial: math.MaxUint64, Keys: "12#"}, {CallID: "d", Leg: "2", Serial: 1, Keys: "*"}},
+		Skipped: []string{"number-3"}, Digits: []Pressed{{CallID: "c", Leg: "1", Serial: math.MaxUint64, Keys: "12#", Peer: "2"}, {CallID: "d", Leg: "2", Serial: 1, Keys: "*"}},
 		Legs: []Leg{{Leg: "1", SSRC: math.MaxUint32, Lost: -3, Recording: true}, {Leg: "2", Packets: math.MaxUint64}}}
 }
 

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/pion/rtp"
@@ -16,13 +17,16 @@ type digits struct {
 	Serial  uint64 `json:"serial,omitempty"`  // of the last key, from 1
 	Pending string `json:"pending,omitempty"` // the last ones, not dealt with yet
 
-	Begun bool   `json:"begun,omitempty"` // the fields below hold
-	SSRC  uint32 `json:"ssrc,omitempty"`
-	Start uint32 `json:"start,omitempty"` // RTP time of the last event
-	Code  uint8  `json:"code,omitempty"`
+	Begun  bool   `json:"begun,omitempty"` // the fields below hold
+	SSRC   uint32 `json:"ssrc,omitempty"`
+	Origin uint32 `json:"origin,omitempty"` // RTP time of the last event
+	Start  uint32 `json:"start,omitempty"`  // of its last segment
+	Code   uint8  `json:"code,omitempty"`
 
-	// Muted: its keys come by another way, and its events mean nothing.
-	Muted bool `json:"muted,omitempty"`
+	// Muted: its keys come by another way, told by routers; its events mean nothing.
+	// Informed is the serial of the last such key that was to go across.
+	Muted    bool   `json:"muted,omitempty"`
+	Informed uint64 `json:"informed,omitempty"`
 }
 
 // keys in the order of their event codes (RFC 4733 section 3.2). What is above,
@@ -32,14 +36,18 @@ const keys = "0123456789*#ABCD"
 // maxPending bounds keys that nobody deals with; the oldest go.
 const maxPending = 32
 
+// passedKey stands among those that wait for a key that passed to the connected
+// leg: nobody else is to know which it was.
+const passedKey = "-"
+
 // longestEvent is as far as an event's duration can be told. A longer one goes
 // on in segments, each that far after the one before (RFC 4733 section 2.5.1.3).
 const longestEvent = 0xffff
 
 // hear takes one authentic event packet. An event's packets share its RTP time
-// (the last comes three times): the first of them to come is the key. Under
-// shard.mu.
-func (s *shard) hear(l *leg, h *rtp.Header, payload []byte) {
+// (the last comes three times): the first of them to come is the key. passes
+// tells whether it goes to the connected leg as it is. Under shard.mu.
+func (s *shard) hear(l *leg, h *rtp.Header, payload []byte, passes bool) {
 	if len(payload) < 4 || int(payload[0]) >= len(keys) {
 		return
 	}
@@ -55,18 +63,50 @@ func (s *shard) hear(l *leg, h *rtp.Header, payload []byte) {
 		}
 		if since == longestEvent && code == d.Code {
 			d.Start = h.Timestamp
+			s.press(l) // for the standby
 			return
 		}
 	}
-	d.Begun, d.SSRC, d.Start, d.Code = true, h.SSRC, h.Timestamp, code
-	d.Serial++
+	d.Begun, d.SSRC, d.Origin, d.Start, d.Code = true, h.SSRC, h.Timestamp, h.Timestamp, code
 	s.count.digits++
+	if passes {
+		s.pend(l, passedKey)
+	} else {
+		s.pend(l, keys[code:code+1])
+	}
+}
+
+// pend adds a key to those that routers are to deal with: under shard.mu.
+func (s *shard) pend(l *leg, key string) {
+	d := &l.digits
+	d.Serial++
 	if len(d.Pending) == maxPending {
 		d.Pending = d.Pending[1:]
 		s.count.digitsDropped++
 	}
-	d.Pending += keys[code : code+1]
+	d.Pending += key
 	s.press(l)
+}
+
+// rates are the clock rates, in Hz, of events that come and go.
+type rates struct{ from, to int }
+
+// rescale turns an event packet's time and duration to another clock rate. What
+// comes out depends on the packet and its event alone, so that a successor makes
+// the same of it. Segments of a key that is held become one event again, told to
+// last no longer than an event can.
+func (d *digits) rescale(r rates, h *rtp.Header, plain, payload []byte) {
+	if len(payload) < 4 {
+		return
+	}
+	origin := h.Timestamp
+	if d.Begun && d.SSRC == h.SSRC && d.Start == h.Timestamp {
+		origin = d.Origin
+	}
+	lasted := uint64(h.Timestamp-origin) + uint64(binary.BigEndian.Uint16(payload[2:]))
+	lasted = lasted * uint64(r.to) / uint64(r.from)
+	binary.BigEndian.PutUint16(payload[2:], uint16(min(lasted, longestEvent)))
+	binary.BigEndian.PutUint32(plain[4:], uint32(uint64(origin)*uint64(r.to)/uint64(r.from)))
 }
 
 // press has a leg's keys told: under shard.mu.
@@ -220,7 +260,11 @@ func (e *Engine) pendingOf(legs []*leg) mediaapi.Reply {
 		told[l] = true
 		l.call.shard.mu.Lock()
 		if d := &l.digits; d.Pending != "" {
-			reply.Digits = append(reply.Digits, mediaapi.Pressed{CallID: l.call.id, Leg: l.id, Serial: d.Serial, Keys: d.Pending})
+			p := mediaapi.Pressed{CallID: l.call.id, Leg: l.id, Serial: d.Serial, Keys: d.Pending}
+			if l.peer != nil {
+				p.Peer = l.peer.id
+			}
+			reply.Digits = append(reply.Digits, p)
 		}
 		l.call.shard.mu.Unlock()
 	}

@@ -159,8 +159,8 @@ func TestOddEvents(t *testing.T) {
 	})
 }
 
-// A leg that talks is told of as well: its events pass, and each counts once.
-func TestKeysOfATalkingLegPassAndAreTold(t *testing.T) {
+// The keys of a leg that talks pass, and what they were is told to nobody.
+func TestKeysOfATalkingLegPassUntold(t *testing.T) {
 	e := newEngine(t, "127.0.0.1")
 	a, b := newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AEAD128GCM, true)
 	a.dial(e, "c")
@@ -173,7 +173,40 @@ func TestKeysOfATalkingLegPassAndAreTold(t *testing.T) {
 			t.Errorf("heard %+v", h)
 		}
 	}
-	until(t, "the key is told", func() bool { return told.all() == "6" })
+	until(t, "that there was a key is told", func() bool { return told.all() == "-" })
+}
+
+// Legs with events at 8000 and 48000 Hz: time and duration are turned to the other
+// rate, for a key that is held too, whose segments become one event.
+func TestEventsChangeTheirClockRate(t *testing.T) {
+	e := newEngine(t, "127.0.0.1")
+	a, b := newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AEAD128GCM, true)
+	a.codecs = []sdp.Codec{{Name: sdp.Opus, Clock: 48000, PT: 96}, {Name: sdp.Event, Clock: 48000, PT: 101}}
+	b.codecs = []sdp.Codec{{Name: sdp.PCMA, Clock: 8000, PT: 8}, {Name: sdp.Event, Clock: 8000, PT: 102}}
+	a.dial(e, "c")
+	b.ring(e, "c", "2")
+	connect(t, e, "c")
+	f := func(from, to *phone, at uint32, duration uint16, end bool, wantAt uint32, want uint16) {
+		t.Helper()
+		from.event(5, at, duration, end)
+		h := to.hear()
+		if h.ts != wantAt || h.ssrc != from.ssrc || h.seq != uint16(from.seq-1) || h.payload[0] != 5 || h.payload[1]&0x80 != 0 != end ||
+			binary.BigEndian.Uint16([]byte(h.payload)[2:]) != want {
+			t.Errorf("%d for %d became %+v, %x; want %d for %d", at, duration, h, h.payload, wantAt, want)
+		}
+	}
+	at := uint32(600000)
+	f(a, b, at, 960, false, at/6, 160)
+	f(a, b, at, 1920, true, at/6, 320)
+	at += 48000
+	f(a, b, at, 0xffff, false, at/6, 0xffff/6)
+	f(a, b, at+0xffff, 0xffff, false, at/6, 2*0xffff/6)
+	f(a, b, at+2*0xffff, 9, false, at/6, (2*0xffff+9)/6)
+	f(a, b, at+2*0xffff, 960, true, at/6, (2*0xffff+960)/6)
+	f(b, a, 7000, 160, false, 42000, 960)
+	f(b, a, 7000, 0xffff, false, 42000, 0xffff)
+	f(b, a, 7000+0xffff, 800, true, 42000, 0xffff)
+	f(b, a, 1<<31, 160, true, 0, 960) // modulo 2^32, as it was
 }
 
 func TestKeysWithOpusClock(t *testing.T) {
@@ -296,9 +329,9 @@ func FuzzHear(f *testing.F) {
 		for ; len(b) >= 3; b = b[3:] {
 			before := l.digits.Serial
 			at += uint32(int32(int16(uint16(b[1])<<8 | uint16(b[2]))))
-			s.hear(l, &rtp.Header{SSRC: uint32(b[1] & 1), Timestamp: at}, b[:min(len(b), int(b[0]>>4)+1)])
+			s.hear(l, &rtp.Header{SSRC: uint32(b[1] & 1), Timestamp: at}, b[:min(len(b), int(b[0]>>4)+1)], b[2]&1 > 0)
 			d := l.digits
-			if d.Serial < before || d.Serial > before+1 || len(d.Pending) > maxPending || strings.Trim(d.Pending, keys) != "" || uint64(len(d.Pending)) > d.Serial {
+			if d.Serial < before || d.Serial > before+1 || len(d.Pending) > maxPending || strings.Trim(d.Pending, keys+passedKey) != "" || uint64(len(d.Pending)) > d.Serial {
 				t.Fatalf("%+v after %d", d, before)
 			}
 		}

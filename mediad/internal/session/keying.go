@@ -70,7 +70,7 @@ const (
 	maxStrokes  = 64                     // that wait
 )
 
-// playDTMF sends keys to a leg's peer.
+// playDTMF sends keys to a leg's peer, or takes keys that one pressed across.
 func (e *Engine) playDTMF(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	l, source, err := e.keyedLeg(r)
 	if err != nil {
@@ -79,10 +79,6 @@ func (e *Engine) playDTMF(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	if !l.Agreed {
 		return mediaapi.Reply{}, nil, refuse(491, "leg is not negotiated yet")
 	}
-	event, ok := l.eventFormat()
-	if !ok {
-		return mediaapi.Reply{}, nil, refuse(488, mediaapi.ReasonNoEvents)
-	}
 	strokes, err := strokesOf(r)
 	if err != nil {
 		return mediaapi.Reply{}, nil, err
@@ -90,44 +86,86 @@ func (e *Engine) playDTMF(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	s := l.call.shard
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := &l.keying
-	fresh := k.take(strokes, r.Serial)
-	switch {
-	case len(fresh) == 0:
-		return mediaapi.Reply{Duration: k.left().Milliseconds()}, nil, nil // a repeat
-	case len(k.Strokes)+len(fresh) > maxStrokes:
-		return mediaapi.Reply{}, nil, refuse(503, "more than %d keys wait to be sent", maxStrokes)
-	}
-	k.number(fresh, r.Serial)
 	if source != nil {
-		if source.digits.Serial > 0 {
-			return mediaapi.Reply{}, l.call, nil // it sends both: what it told by events has passed
-		}
-		source.digits.Muted = true
+		return s.across(source, l, strokes, r.Serial)
 	}
-	k.plan(l, event, fresh, time.Now())
-	s.schedule(l)
-	s.poller.Wake()
+	event, ok := l.eventFormat()
+	if !ok {
+		return mediaapi.Reply{}, nil, refuse(488, mediaapi.ReasonNoEvents)
+	}
+	k := &l.keying
+	fresh := take(strokes, k.Serial, r.Serial)
+	if len(fresh) == 0 {
+		return mediaapi.Reply{Duration: k.left().Milliseconds()}, nil, nil // a repeat
+	}
+	if err := s.queue(l, event, fresh); err != nil {
+		return mediaapi.Reply{}, nil, err
+	}
+	k.Serial = last(fresh, k.Serial, r.Serial)
 	return mediaapi.Reply{Duration: k.left().Milliseconds()}, l.call, nil
 }
 
-// keyedLeg is the leg keys are sent on, and the one whose peer pressed them, if
-// that is told. rtpengine's callers name the latter, by its tag.
-func (e *Engine) keyedLeg(r *mediaapi.Request) (l, source *leg, err error) {
-	if r.Leg == "" && r.FromTag != "" {
-		if source, err = e.findLeg(r.CallID, r.FromTag); err != nil {
-			return nil, nil, err
-		}
-		if source.peer == nil {
-			return nil, nil, refuse(491, "leg is not connected")
-		}
-		return source.peer, nil, nil
+// across takes keys that a leg's far end pressed, and told otherwise than by
+// events, to the connected leg: under shard.mu.
+func (s *shard) across(from, to *leg, strokes []stroke, serial uint64) (mediaapi.Reply, *call, error) {
+	d := &from.digits
+	fresh := take(strokes, d.Informed, serial)
+	if len(fresh) == 0 {
+		return mediaapi.Reply{}, nil, nil
 	}
-	if l, err = e.findLeg(r.CallID, r.Leg); err != nil || r.Peer == "" {
+	event, ok := to.eventFormat()
+	switch {
+	case d.Begun: // it tells them both ways: its events have gone across
+	case ok:
+		if err := s.queue(to, event, fresh); err != nil {
+			return mediaapi.Reply{}, nil, err
+		}
+		d.Muted = true
+	default:
+		for _, st := range fresh {
+			if st.Steps > 0 {
+				s.pend(from, keys[st.Code:st.Code+1])
+			}
+		}
+		d.Muted = true
+	}
+	d.Informed = last(fresh, d.Informed, serial)
+	return mediaapi.Reply{Duration: to.keying.left().Milliseconds()}, from.call, nil
+}
+
+// queue has strokes sent behind those that wait: under shard.mu.
+func (s *shard) queue(l *leg, event sdp.Codec, strokes []stroke) error {
+	if len(l.keying.Strokes)+len(strokes) > maxStrokes {
+		return refuse(503, "more than %d keys wait to be sent", maxStrokes)
+	}
+	l.keying.plan(l, event, strokes, time.Now())
+	s.schedule(l)
+	s.poller.Wake()
+	return nil
+}
+
+// keyedLeg is the leg keys are sent on, and the one they were pressed on, if that
+// matters. rtpengine's callers name the latter, by its tag.
+func (e *Engine) keyedLeg(r *mediaapi.Request) (l, source *leg, err error) {
+	id := r.Leg
+	switch {
+	case r.Leg != "" && r.Peer != "":
+		return nil, nil, refuse(400, "play DTMF needs either leg or peer")
+	case r.Peer != "":
+		id = r.Peer
+	case r.Leg == "":
+		id = r.FromTag
+	}
+	if l, err = e.findLeg(r.CallID, id); err != nil || r.Leg != "" {
 		return l, nil, err
 	}
-	source, err = e.findLeg(r.CallID, r.Peer)
-	return l, source, err
+	if l.peer == nil {
+		return nil, nil, refuse(491, "leg is not connected")
+	}
+	if r.Peer != "" {
+		source = l
+	}
+	return l.peer, source, nil
 }
 
 // eventFormat is what a leg's peer takes events in: at the clock rate of its
@@ -192,13 +230,14 @@ func stepsOf(ms int64, usual time.Duration) int {
 	return int((d + frameTime - 1) / frameTime)
 }
 
-// take is the strokes that were not taken before. serial numbers the last key; 0
-// is for callers that do not count. Pauses before a key taken before are over.
-func (k *keying) take(strokes []stroke, serial uint64) []stroke {
+// take is the strokes that were not taken before, up to a serial of old. serial
+// numbers the last of them; 0 is for callers that do not count. Pauses before a
+// key taken before are over.
+func take(strokes []stroke, old, serial uint64) []stroke {
 	if serial == 0 {
 		return strokes
 	}
-	if serial <= k.Serial {
+	if serial <= old {
 		return nil
 	}
 	number := serial
@@ -206,7 +245,7 @@ func (k *keying) take(strokes []stroke, serial uint64) []stroke {
 		if strokes[i].Steps == 0 {
 			continue
 		}
-		if number <= k.Serial {
+		if number <= old {
 			return strokes[i+1:]
 		}
 		number--
@@ -214,17 +253,17 @@ func (k *keying) take(strokes []stroke, serial uint64) []stroke {
 	return strokes
 }
 
-// number counts keys that are taken.
-func (k *keying) number(strokes []stroke, serial uint64) {
+// last is the serial of the last key once strokes are taken.
+func last(strokes []stroke, old, serial uint64) uint64 {
 	if serial != 0 {
-		k.Serial = serial
-		return
+		return serial
 	}
 	for _, st := range strokes {
 		if st.Steps > 0 {
-			k.Serial++
+			old++
 		}
 	}
+	return old
 }
 
 // left is how long the strokes that wait take.

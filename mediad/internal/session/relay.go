@@ -19,6 +19,7 @@ type route struct {
 	pass  bool
 	pt    uint8
 	trans *transcoding // nil: the payload is passed as it is
+	rates rates        // of events, if they differ
 }
 
 // connect relays between two legs from now on, and stops what plays to them.
@@ -75,6 +76,9 @@ func routeOneWay(from, to *leg) {
 			continue
 		}
 		if in.Name == sdp.Event {
+			if out, ok := to.eventFormat(); ok {
+				from.forward[in.PT] = route{pass: true, pt: out.PT, rates: rates{in.Clock, out.Clock}}
+			}
 			continue
 		}
 		// Keep a transcoder that is at work: its state is the speech so far.
@@ -125,7 +129,7 @@ func (s *shard) receiveRTP(l *leg, data []byte, from netip.AddrPort, now time.Ti
 	payload := payloadOf(plain, h)
 	l.in.bytes += uint64(len(payload))
 	if codec.Name == sdp.Event {
-		s.hear(l, h, payload)
+		s.hear(l, h, payload, l.peer != nil && l.forward[h.PayloadType].pass)
 	}
 	if l.call.recording {
 		s.tap(l, codec, h, payload, now)
@@ -184,6 +188,9 @@ func (s *shard) pass(from, to *leg, plain []byte, h *rtp.Header, payload []byte)
 	if r.trans != nil {
 		s.transcode(from, to, r, h, payload)
 		return
+	}
+	if r.rates != (rates{}) {
+		from.digits.rescale(r.rates, h, plain, payload)
 	}
 	ssrc := h.SSRC ^ from.Remap
 	if ssrc == to.own.ssrc || ssrc == to.keying.SSRC {

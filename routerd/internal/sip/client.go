@@ -158,7 +158,8 @@ var rangOut = Failed{Code: 408, Reason: "Rang Too Long"}
 // a new transaction of the same call (RFC 3261 section 8.1.3.5).
 func (l *Leg) inviteAnew(now Time, old *inviteTx) Output {
 	l.r.LocalCSeq++
-	l.r.Early = nil
+	l.r.Early, l.r.Forks = nil, nil
+	l.dropRequests("PRACK")
 	tx := l.newInvite(now, l.branch("INVITE", l.r.LocalCSeq), l.r.Asked, l.r.LocalSDP)
 	tx.Initial, tx.Hops = true, old.Hops
 	return Output{Commit: true, Send: []Packet{tx.packet()}}
@@ -180,8 +181,10 @@ func failureOf(res *Response) Failed {
 // fail ends a called leg that was never answered.
 func (l *Leg) fail(now Time, o *Output, f Failed) {
 	l.terminate(now)
-	l.r.Asked = nil
+	l.r.Asked, l.r.Forks = nil, nil
 	l.dropRequests("CANCEL")
+	l.dropRequests("PRACK")
+	l.dropRequests("UPDATE")
 	l.tell(o, f)
 }
 
@@ -200,29 +203,38 @@ func (l *Leg) provisional(now Time, tx *inviteTx, res *Response) Output {
 	if tx.Cancel && !l.cancelling() {
 		o.add(l.sendCancel(now))
 	}
-	if res.Code > 100 && tx.Initial {
-		sdp := res.SDP()
-		o.Commit = o.Commit || !tx.Rang || len(sdp) > 0 && !bytes.Equal(sdp, l.r.RemoteSDP)
-		if !tx.Rang && res.ToTag() != "" && res.contact() != "" {
-			rr, _ := res.list("Record-Route")
-			slices.Reverse(rr)
-			l.r.Early = &early{Tag: res.ToTag(), Addr: res.Get("To"), Target: res.contact(), Routes: rr}
-		}
-		tx.Rang = true
-		if len(sdp) > 0 {
-			l.r.RemoteSDP = bytes.Clone(sdp)
-		}
-		o.Events = append(o.Events, Ringing{Code: res.Code, SDP: bytes.Clone(sdp)})
+	if res.Code <= 100 || !tx.Initial {
+		return o
 	}
+	e := l.enterEarly(res)
+	ack, fresh := l.acknowledgeEarly(now, e, res)
+	if !fresh {
+		return o
+	}
+	o.add(ack)
+	sdp := res.SDP()
+	if e != nil && e.Settled {
+		sdp = e.SDP
+	}
+	o.Commit = o.Commit || !tx.Rang || len(sdp) > 0 && !bytes.Equal(sdp, l.r.RemoteSDP)
+	tx.Rang = true
+	if len(sdp) > 0 {
+		l.r.RemoteSDP = bytes.Clone(sdp)
+	}
+	o.Events = append(o.Events, Ringing{Code: res.Code, SDP: bytes.Clone(sdp)})
 	return o
 }
 
 // accepted makes the dialog of the first 2xx.
 func (l *Leg) accepted(now Time, tx *inviteTx, res *Response) Output {
+	sdp := bytes.Clone(l.earlySDP(res))
+	if e := l.earlyOf(res.ToTag()); e != nil {
+		l.r.RemoteCSeq = max(l.r.RemoteCSeq, e.CSeq)
+	}
 	l.enterDialog(res)
-	l.r.Early, l.r.Asked = nil, nil
+	l.r.Early, l.r.Forks, l.r.Asked = nil, nil, nil
 	l.r.InviteCSeq = tx.CSeq
-	l.r.RemoteSDP = bytes.Clone(res.SDP())
+	l.r.RemoteSDP = sdp
 	l.sessionFromAnswer(now, res)
 	l.dropRequests("CANCEL")
 	o := Output{Commit: true, Send: []Packet{l.ackPacket(tx.CSeq)}}
@@ -232,7 +244,7 @@ func (l *Leg) accepted(now Time, tx *inviteTx, res *Response) Output {
 		o.add(l.sendBye(now, "cancel", nil))
 		return o
 	}
-	o.Events = append(o.Events, Answered{SDP: bytes.Clone(res.SDP())})
+	o.Events = append(o.Events, Answered{SDP: bytes.Clone(sdp)})
 	return o
 }
 
@@ -352,7 +364,13 @@ func (l *Leg) sendCancel(now Time) Output {
 func (l *Leg) leaveEarly(now Time, send []Packet) Output {
 	l.r.Out = nil
 	l.dropRequests("CANCEL")
+	l.dropRequests("PRACK")
 	o := Output{Send: send}
+	for i := range l.r.Forks { // once: the first one's BYE is the one that is waited for
+		in := l.within(&l.r.Forks[i])
+		bye := in.dialogRequest("BYE", l.r.LocalCSeq+1, in.branch("BYE", l.r.LocalCSeq+1), nil, nil)
+		o.Send = append(o.Send, Packet{Data: bye.data, Hops: bye.hops})
+	}
 	e := l.r.Early
 	l.r.RemoteTag, l.r.RemoteAddr, l.r.Target, l.r.Routes = e.Tag, e.Addr, e.Target, e.Routes
 	bye := l.sendRequest(now, "BYE", nil, nil)

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -146,12 +147,9 @@ func (l *Leg) Bye(now Time, headers ...Header) Output {
 func (l *Leg) sendBye(now Time, cause string, headers []Header) Output {
 	var o Output
 	if tx := l.r.In; tx != nil && tx.Code < 200 {
-		if tx.Method == "INVITE" {
-			o.Send = append(o.Send, l.respond(now, 487, "", nil, nil))
-		} else {
-			l.r.In = nil
-		}
+		o.Send = append(o.Send, l.respond(now, 487, "", nil, nil))
 	}
+	l.r.Upd, l.r.Offered = nil, nil
 	l.r.State, l.r.EndCause = Ending, cause
 	l.r.Session.Due, l.r.Retry, l.r.ByeWanted = 0, nil, false
 	l.dropRequests("UPDATE")
@@ -175,7 +173,10 @@ func (l *Leg) Response(now Time, res *Response) Output {
 		if res.Code < 200 {
 			return Output{}
 		}
-		l.dropRequests(c.Method)
+		l.r.Requests = slices.DeleteFunc(l.r.Requests, func(x clientTx) bool { return x.Branch == c.Branch && x.Method == c.Method })
+		if len(l.r.Requests) == 0 {
+			l.r.Requests = nil
+		}
 		return l.finished(now, c.Method, res.Code, res)
 	}
 	return Output{}
@@ -209,9 +210,12 @@ func (l *Leg) finished(now Time, method string, code int, res *Response) Output 
 			l.fail(now, &o, Failed{Code: 487, Reason: "CANCEL Not Delivered"})
 		}
 	case "UPDATE":
+		if l.r.Offered != nil {
+			return l.updated(now, code, res)
+		}
 		return l.refreshed(now, code, res)
 	}
-	return o
+	return o // a PRACK: the INVITE's own answer decides
 }
 
 // Request handles a request for this leg: any in its dialog, a repeated
@@ -226,6 +230,8 @@ func (l *Leg) Request(now Time, req *Request, flow Flow) Output {
 		return l.cancel(now, req, flow)
 	case req.Method == "INVITE" && req.ToTag() == "" && r.Server && req.FromTag() == r.RemoteTag:
 		return l.inviteAgain(now, req, flow)
+	case req.ToTag() == r.LocalTag && !r.Server && r.State == Pending && req.Method != "ACK" && l.earlyOf(req.FromTag()) != nil:
+		return l.earlyRequest(now, l.earlyOf(req.FromTag()), req, flow)
 	case req.ToTag() != r.LocalTag || req.FromTag() != r.RemoteTag:
 		return l.refuse(req, flow, NoSuchDialog)
 	case req.Method == "ACK":
@@ -233,10 +239,10 @@ func (l *Leg) Request(now Time, req *Request, flow Flow) Output {
 	}
 	seq, _ := req.CSeq()
 	if tx := r.In; tx != nil && tx.CSeq == seq && tx.Method == req.Method {
-		if tx.Code == 0 {
-			return Output{} // an UPDATE we have not answered yet
-		}
 		return Output{Send: []Packet{tx.packet(r.CallID)}}
+	}
+	if tx := r.Upd; tx != nil && tx.CSeq == seq && tx.Method == req.Method {
+		return Output{} // not answered yet
 	}
 	for _, s := range r.Seen {
 		if s.CSeq == seq && s.Method == req.Method {
@@ -273,15 +279,25 @@ func (l *Leg) inDialog(now Time, req *Request, flow Flow) Output {
 	switch req.Method {
 	case "BYE":
 		return l.bye(now, req, flow)
-	case "INVITE", "UPDATE":
+	case "INVITE":
 		return l.reoffer(now, req, flow)
+	case "UPDATE":
+		if c := req.contact(); c != "" && l.r.State == Pending {
+			l.r.Target = c
+		}
+		return l.update(now, req, flow, l.r.State != Pending || l.r.In == nil || l.r.In.Settled)
+	case "PRACK":
+		return l.prack(now, req, flow)
 	case "INFO":
 		return l.info(req, flow)
 	case "OPTIONS":
-		h := []Header{{"Allow", Allow}, {"Accept", Accept}, {"Supported", Supported}}
-		return Output{Send: []Packet{l.answer(req, flow, Refusal{200, "OK", h}, nil)}}
+		return Output{Send: []Packet{l.answer(req, flow, Refusal{200, "OK", optionsHeaders()}, nil)}}
 	}
 	return Output{Send: []Packet{l.answer(req, flow, notInThisDialog, nil)}}
+}
+
+func optionsHeaders() []Header {
+	return []Header{{"Allow", Allow}, {"Accept", Accept}, {"Supported", Supported}}
 }
 
 // bye handles the far end's BYE, whatever else is going on.
@@ -289,7 +305,7 @@ func (l *Leg) bye(now Time, req *Request, flow Flow) Output {
 	o := Output{Commit: true, Send: []Packet{l.answer(req, flow, Refusal{Code: 200, Reason: "OK"}, nil)}}
 	if tx := l.r.In; tx != nil {
 		switch {
-		case tx.Method == "INVITE" && tx.Code < 200:
+		case tx.Code < 200:
 			o.Send = append(o.Send, l.respond(now, 487, "", nil, nil)) // RFC 3261 section 15.1.2
 		case tx.Code < 300:
 			l.r.In = nil
@@ -301,20 +317,15 @@ func (l *Leg) bye(now Time, req *Request, flow Flow) Output {
 	return o
 }
 
-// reoffer handles re-INVITE (RFC 3261 section 14.2) and UPDATE (RFC 3311).
+// reoffer handles re-INVITE (RFC 3261 section 14.2).
 func (l *Leg) reoffer(now Time, req *Request, flow Flow) Output {
 	r := &l.r
 	offer := req.SDP()
-	if req.Method == "UPDATE" && len(offer) == 0 {
-		return l.refreshedByUpdate(now, req, flow)
-	}
 	switch {
-	case r.Out != nil && r.Out.Final == 0, r.State == Accepted:
+	case r.Out != nil && r.Out.Final == 0, r.Offered != nil, r.State == Accepted:
 		return Output{Send: []Packet{l.answer(req, flow, requestPending, nil)}}
-	case r.In != nil && r.In.Code < 300:
-		ref := ServerError
-		ref.Headers = []Header{{"Retry-After", strconv.Itoa(int(l.jitter("retry-after", 10*time.Second) / time.Second))}}
-		return Output{Send: []Packet{l.answer(req, flow, ref, nil)}}
+	case r.In != nil && r.In.Code < 300, r.Upd != nil:
+		return Output{Send: []Packet{l.answer(req, flow, l.tryLater(), nil)}}
 	case r.State != Confirmed:
 		return Output{Send: []Packet{l.answer(req, flow, NoSuchDialog, nil)}}
 	}
@@ -322,16 +333,15 @@ func (l *Leg) reoffer(now Time, req *Request, flow Flow) Output {
 	if len(offer) == 0 || bytes.Equal(offer, r.RemoteSDP) {
 		return l.AnswerOffer(now, 200, r.LocalSDP) // the session stays, only its timer starts anew
 	}
-	o := Output{Events: []Event{Reoffer{SDP: bytes.Clone(offer)}}}
-	if req.Method == "INVITE" {
-		o.Send = append(o.Send, l.respond(now, 100, "", nil, nil))
-	}
-	return o
+	return Output{Events: []Event{Reoffer{SDP: bytes.Clone(offer)}}, Send: []Packet{l.respond(now, 100, "", nil, nil)}}
 }
 
 // AnswerOffer answers a Reoffer: 200 with our answer, or a refusal such as 488
 // that leaves the session as it was.
 func (l *Leg) AnswerOffer(now Time, code int, sdp []byte, headers ...Header) Output {
+	if l.r.Upd != nil {
+		return l.answerUpdate(now, code, sdp, headers)
+	}
 	tx := l.r.In
 	if tx == nil || tx.Initial || tx.Code >= 200 || code < 200 {
 		return Output{}
@@ -351,9 +361,5 @@ func (l *Leg) AnswerOffer(now Time, code int, sdp []byte, headers ...Header) Out
 		headers = append(append([]Header{}, headers...), l.sessionAnswer(now, tx.ask())...)
 	}
 	o.Send = append(o.Send, l.respond(now, code, "", headers, bytes.Clone(sdp)))
-	if tx.Method != "INVITE" {
-		l.remember(seen{CSeq: tx.CSeq, Method: tx.Method, Code: tx.Code, Headers: tx.Headers, Body: tx.Body})
-		l.r.In = nil
-	}
 	return o
 }

@@ -89,7 +89,8 @@ func (o *Output) add(more Output) {
 type Event interface{ isEvent() }
 
 type (
-	// Ringing: a called leg progressed (code 180 to 199).
+	// Ringing: a called leg progressed (code 101 to 199). SDP is what it can be
+	// heard with already.
 	Ringing struct {
 		Code int
 		SDP  []byte
@@ -99,6 +100,9 @@ type (
 	// Acknowledged: the caller's ACK of our 2xx came. SDP is set if the INVITE
 	// had no offer: it is the answer to ours.
 	Acknowledged struct{ SDP []byte }
+	// EarlyAnswer: the caller's PRACK brought the answer to the offer in a
+	// provisional answer of ours.
+	EarlyAnswer struct{ SDP []byte }
 	// Failed: a called leg was refused (Code), did not answer at all (408),
 	// could not be reached (503) or was cancelled (487).
 	Failed struct {
@@ -130,6 +134,7 @@ type (
 func (Ringing) isEvent()             {}
 func (Answered) isEvent()            {}
 func (Acknowledged) isEvent()        {}
+func (EarlyAnswer) isEvent()         {}
 func (Failed) isEvent()              {}
 func (Ended) isEvent()               {}
 func (Reoffer) isEvent()             {}
@@ -163,7 +168,7 @@ type record struct {
 	RemoteSDP  []byte     `cbor:"15,keyasint,omitempty"`
 	Updates    bool       `cbor:"16,keyasint,omitempty"` // the far end allows UPDATE
 	Session    session    `cbor:"17,keyasint"`
-	In         *serverTx  `cbor:"18,keyasint,omitempty"` // their INVITE, or UPDATE with an offer
+	In         *serverTx  `cbor:"18,keyasint,omitempty"` // their INVITE
 	Out        *inviteTx  `cbor:"19,keyasint,omitempty"` // our INVITE
 	Requests   []clientTx `cbor:"20,keyasint,omitempty"` // our other requests
 	Seen       []seen     `cbor:"21,keyasint,omitempty"` // last answers given
@@ -177,6 +182,10 @@ type record struct {
 	Heard      uint64     `cbor:"29,keyasint,omitempty"` // serial of the last RTP event taken
 	Early      *early     `cbor:"30,keyasint,omitempty"` // the early dialog of our INVITE
 	Asked      []Header   `cbor:"40,keyasint,omitempty"` // headers of our INVITE until it is answered
+	Rel        *reliable  `cbor:"41,keyasint,omitempty"` // our reliable answers
+	Forks      []early    `cbor:"42,keyasint,omitempty"` // further early dialogs of our INVITE
+	Upd        *serverTx  `cbor:"43,keyasint,omitempty"` // their UPDATE or PRACK with an offer
+	Offered    []byte     `cbor:"46,keyasint,omitempty"` // in an UPDATE of ours
 }
 
 // retry is a re-INVITE to send again after a 491 (RFC 3261 section 14.1).
@@ -184,15 +193,7 @@ type retry struct {
 	At      Time   `cbor:"1,keyasint"`
 	SDP     []byte `cbor:"2,keyasint"`
 	Refresh bool   `cbor:"3,keyasint,omitempty"`
-}
-
-// early is the far side of an early dialog, from the first provisional answer
-// with a tag (RFC 3261 section 12.1.2).
-type early struct {
-	Tag    string   `cbor:"1,keyasint"`
-	Addr   string   `cbor:"2,keyasint"`
-	Target string   `cbor:"3,keyasint"`
-	Routes []string `cbor:"4,keyasint,omitempty"`
+	Update  bool   `cbor:"4,keyasint,omitempty"` // by UPDATE
 }
 
 // seen is an answer given in the dialog, for repeats of its request.
@@ -308,6 +309,7 @@ func (l *Leg) terminate(now Time) {
 	l.r.Session.Due = 0
 	l.r.Retry = nil
 	l.r.ByeWanted = false
+	l.r.Rel, l.r.Upd, l.r.Offered = nil, nil, nil
 	l.r.GoneAt = now.Add(l.timerF())
 }
 

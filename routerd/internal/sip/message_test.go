@@ -124,7 +124,7 @@ func TestRequestsAreRefusedByTheRightCode(t *testing.T) {
 	f("400", "=INVITE sip:a@b?Subject=x SIP/2.0")
 	f("400", "+Session-Expires: soon")
 	f("416", "=INVITE mailto:ann@example SIP/2.0")
-	f("420", "+Require: timer, 100rel")
+	f("420", "+Require: timer, foo")
 	f("483", "Max-Forwards: 0")
 	f("483", "Max-Forwards: 000")
 	f("accepted OPTIONS", "=OPTIONS sip:a@b SIP/2.0", "CSeq: 1 OPTIONS", "Max-Forwards: 0")

@@ -32,6 +32,9 @@ type wire struct {
 	se      map[string]time.Duration // session interval asked for, by end
 	least   time.Duration            // shortest one taken by either end
 	limit   time.Duration            // how long it may ring
+	attach  map[string]string        // bodies put into the caller's requests, by method
+	invites []string                 // headers put into its INVITE
+	wishes  bool                     // the called side sends 18x reliably if it can
 }
 
 type end struct {
@@ -47,7 +50,7 @@ type flight struct {
 }
 
 func newWire(t *testing.T) *wire {
-	w := &wire{t: t, now: Time(1_700_000_000 * time.Second), network: "tcp", se: map[string]time.Duration{}, least: 90 * time.Second}
+	w := &wire{t: t, now: Time(1_700_000_000 * time.Second), network: "tcp", se: map[string]time.Duration{}, least: 90 * time.Second, attach: map[string]string{}}
 	w.uac = &end{name: "uac"}
 	w.uas = &end{name: "uas"}
 	return w
@@ -58,7 +61,7 @@ func (w *wire) local(e *end, node int) Local {
 	return Local{
 		Contact: "sip:c@" + addr + ";transport=" + w.network, SentBy: addr, Network: w.network,
 		Tag: "tag-" + e.name, Product: "trunkline", Headers: []Header{{"X-Trunkline-Call", "c"}},
-		MinSE: w.least, SessionExpires: w.se[e.name], RingLimit: w.limit,
+		MinSE: w.least, SessionExpires: w.se[e.name], RingLimit: w.limit, Reliable: w.wishes,
 	}
 }
 
@@ -106,6 +109,7 @@ func (w *wire) play(e *end, out Output) {
 		fmt.Fprintf(&w.trace, "%s ! %s\n", e.name, showEvent(ev))
 	}
 	for _, p := range out.Send {
+		p.Data = w.dress(e, p.Data)
 		msg, err := Parse(p.Data)
 		if err != nil {
 			w.t.Fatalf("%s sent what can't be parsed: %v\n%s", e.name, err, p.Data)
@@ -122,6 +126,17 @@ func (w *wire) play(e *end, out Output) {
 	if !w.held {
 		w.deliver(len(w.flying))
 	}
+}
+
+// dress gives a request of the caller what an engine of another make would: a
+// body our own never sends with this method.
+func (w *wire) dress(e *end, data []byte) []byte {
+	method, _, _ := bytes.Cut(data, []byte(" "))
+	body, ok := w.attach[string(method)]
+	if !ok || e != w.uac {
+		return data
+	}
+	return withBody(data, "application/sdp", body)
 }
 
 func (w *wire) deliver(n int) {
@@ -174,7 +189,7 @@ func showMessage(m Message) string {
 	case *Response:
 		s = fmt.Sprintf("%d %s %d", m.Code, method, n)
 	}
-	for _, h := range []struct{ name, as string }{{"Session-Expires", "se"}, {"Reason", "reason"}} {
+	for _, h := range []struct{ name, as string }{{"Session-Expires", "se"}, {"Reason", "reason"}, {"RSeq", "rseq"}, {"RAck", "rack"}, {"Retry-After", "retry-after"}} {
 		if v := m.Get(h.name); v != "" {
 			s += " " + h.as + "=" + v
 		}
@@ -238,6 +253,10 @@ func (w *wire) invite(args map[string]string) {
 		From: `"Ann" <sip:+4912@trunkline>`, To: "<sip:bob@trunkline>", SDP: []byte(args["sdp"]),
 		Hops: []Hop{{w.network, "10.0.2.1:5060"}},
 	}
+	for _, h := range w.invites {
+		name, value, _ := strings.Cut(h, "=")
+		p.Headers = append(p.Headers, Header{name, value})
+	}
 	var out Output
 	e.leg, out = NewClientLeg(w.now, e.local, p)
 	e.twin, _ = NewClientLeg(w.now, e.local, p)
@@ -288,6 +307,16 @@ func (w *wire) command(line string) {
 		w.step(w.uac, func(l *Leg) Output { return l.Cancel(w.now) })
 	case "bye":
 		w.step(who(), func(l *Leg) Output { return l.Bye(w.now) })
+	case "update":
+		w.step(who(), func(l *Leg) Output { return l.Update(w.now, sdp) })
+	case "attach": // attach ACK sdp=answer; without sdp no more
+		if delete(w.attach, f[1]); sdp != nil {
+			w.attach[f[1]] = string(sdp)
+		}
+	case "with": // with Require=100rel: in the INVITE
+		w.invites = append(w.invites, f[1])
+	case "reliable": // the called side, where the caller can
+		w.wishes = true
 	case "reinvite":
 		w.step(who(), func(l *Leg) Output { return l.Reinvite(w.now, sdp) })
 	case "answer":

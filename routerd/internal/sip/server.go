@@ -8,7 +8,7 @@ import (
 )
 
 // serverTx is an INVITE server transaction (RFC 3261 section 17.2.1), or an
-// UPDATE whose offer waits for our answer. Every response can be built from it
+// UPDATE or PRACK whose offer waits for our answer. Every response can be built from it
 // again, on any node.
 type serverTx struct {
 	Method       string   `cbor:"1,keyasint"`
@@ -26,6 +26,9 @@ type serverTx struct {
 	Timer        bool     `cbor:"12,keyasint,omitempty"` // Supported: timer
 	SE           string   `cbor:"13,keyasint,omitempty"` // their Session-Expires
 	MinSE        string   `cbor:"22,keyasint,omitempty"`
+	FarTag       string   `cbor:"40,keyasint,omitempty"` // whose dialog it is in
+	Wish         wish     `cbor:"41,keyasint,omitempty"` // for reliable provisional answers
+	Settled      bool     `cbor:"42,keyasint,omitempty"` // one of those answered the offer, or brought ours an answer
 	// The last response; Code 0 for none.
 	Code    int      `cbor:"14,keyasint,omitempty"`
 	Reason  string   `cbor:"15,keyasint,omitempty"`
@@ -46,6 +49,7 @@ func (l *Leg) newServerTx(req *Request, flow Flow) *serverTx {
 		Vias: stampVias(&req.head, flow), RecordRoutes: rr,
 		From: req.Get("From"), To: req.Get("To"),
 		Target: req.contact(), Offer: bytes.Clone(req.SDP()),
+		FarTag: req.FromTag(), Wish: wishOf(req),
 		Timer: ask.Timer, SE: ask.SE, MinSE: ask.MinSE,
 	}
 	if req.ToTag() == "" {
@@ -102,6 +106,23 @@ func NewServerLeg(now Time, local Local, req *Request, flow Flow) (*Leg, Output)
 // respond sets and builds the next response of the pending INVITE.
 func (l *Leg) respond(now Time, code int, reason string, headers []Header, body []byte) Packet {
 	tx := l.r.In
+	l.fill(tx, code, reason, headers, body)
+	p := tx.packet(l.r.CallID)
+	if code >= 200 {
+		// Finals are repeated: 2xx over any transport until the ACK (section
+		// 13.3.1.4), others over UDP only (timer G), where TCP just waits (timer H).
+		tx.Interval = l.t1()
+		tx.GiveUp = now.Add(l.timerH())
+		tx.Next = 0
+		if code < 300 || tx.Flow.Network == "udp" {
+			tx.Next = now.Add(tx.Interval)
+		}
+	}
+	return p
+}
+
+// fill sets a transaction's last response.
+func (l *Leg) fill(tx *serverTx, code int, reason string, headers []Header, body []byte) {
 	if reason == "" {
 		reason = ReasonPhrase(code)
 	}
@@ -118,18 +139,6 @@ func (l *Leg) respond(now Time, code int, reason string, headers []Header, body 
 	if len(body) > 0 {
 		tx.Headers = append(tx.Headers, Header{"Content-Type", "application/sdp"})
 	}
-	p := tx.packet(l.r.CallID)
-	if code >= 200 {
-		// Finals are repeated: 2xx over any transport until the ACK (section
-		// 13.3.1.4), others over UDP only (timer G), where TCP just waits (timer H).
-		tx.Interval = l.t1()
-		tx.GiveUp = now.Add(l.timerH())
-		tx.Next = 0
-		if code < 300 || tx.Flow.Network == "udp" {
-			tx.Next = now.Add(tx.Interval)
-		}
-	}
-	return p
 }
 
 // pendingIn is the initial INVITE while it has no final response.
@@ -150,19 +159,34 @@ func (l *Leg) Progress(now Time, code int, sdp []byte, headers ...Header) Output
 	if len(sdp) > 0 {
 		l.r.LocalSDP = bytes.Clone(sdp)
 	}
+	if l.reliably(tx) {
+		return l.progressReliably(now, code, sdp, headers)
+	}
 	return Output{Commit: first || len(sdp) > 0, Send: []Packet{l.respond(now, code, "", headers, bytes.Clone(sdp))}}
 }
 
-// Accept sends the 200. On a leg that is not pending it does nothing.
+// Accept sends the 200, with our answer or, where the INVITE bore none, our
+// offer. On a leg that is not pending it does nothing.
 func (l *Leg) Accept(now Time, sdp []byte, headers ...Header) Output {
 	tx := l.pendingIn()
 	if tx == nil {
 		return Output{}
 	}
-	l.r.LocalSDP = bytes.Clone(sdp)
+	if rel := l.r.Rel; rel != nil && rel.Waits {
+		if rel.Bears { // RFC 3262 section 5: not before the PRACK
+			rel.Then = &putOff{200, bytes.Clone(sdp), headers}
+			return Output{Commit: true}
+		}
+		rel.Waits, rel.Next, rel.GiveUp, rel.Then = false, 0, 0, nil
+	}
+	if tx.Settled {
+		sdp = nil // what was agreed early stands, and might be taken for a new offer here
+	} else {
+		l.r.LocalSDP = bytes.Clone(sdp)
+	}
 	l.r.State = Accepted
 	headers = append(slices.Clone(headers), l.sessionAnswer(now, tx.ask())...)
-	return Output{Commit: true, Send: []Packet{l.respond(now, 200, "", headers, l.r.LocalSDP)}}
+	return Output{Commit: true, Send: []Packet{l.respond(now, 200, "", headers, bytes.Clone(sdp))}}
 }
 
 // Reject refuses the caller's INVITE with a final code. The event is for the
@@ -234,14 +258,19 @@ func (l *Leg) ack(now Time, req *Request) Output {
 	}
 	o := Output{Commit: true}
 	answer := req.SDP()
-	if len(tx.Offer) > 0 {
-		answer = nil // the offer was in the INVITE, so its answer was ours
+	if len(tx.Offer) > 0 || tx.Settled {
+		answer = nil // the offer was in the INVITE, or answered by PRACK
 	}
 	changed := len(answer) > 0 && !bytes.Equal(answer, l.r.RemoteSDP)
 	if len(answer) > 0 {
 		l.r.RemoteSDP = bytes.Clone(answer)
 	}
 	switch {
+	case tx.Initial && l.r.State == Accepted && len(l.r.RemoteSDP) == 0 && len(l.r.LocalSDP) > 0:
+		// Our offer has no answer, so there is no session (RFC 3261 section 13.2.2.4).
+		l.r.State = Confirmed
+		o.add(l.sendBye(now, "no-session", []Header{Reason(488, "ACK Without Answer")}))
+		return o
 	case tx.Initial && l.r.State == Accepted:
 		l.r.State = Confirmed
 		o.Events = append(o.Events, Acknowledged{SDP: bytes.Clone(answer)})

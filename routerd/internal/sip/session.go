@@ -159,7 +159,7 @@ func (l *Leg) refreshedByUpdate(now Time, req *Request, flow Flow) Output {
 	if l.r.State == Confirmed {
 		h = append(h, l.sessionAnswer(now, timerAskOf(req))...)
 	}
-	if c := req.contact(); c != "" {
+	if c := req.contact(); c != "" && req.FromTag() == l.r.RemoteTag {
 		l.r.Target = c
 	}
 	return Output{Commit: true, Send: []Packet{l.answer(req, flow, Refusal{200, "OK", h}, nil)}}
@@ -179,7 +179,7 @@ func (l *Leg) sessionDue(now Time) Output {
 	if s.Ends == 0 { // of a record that has none
 		s.Ends = now.Add(s.Interval / 2)
 	}
-	if l.r.Out != nil || l.r.In != nil {
+	if l.r.Out != nil || l.r.In != nil || l.r.Upd != nil || l.r.Offered != nil {
 		s.again(now.Add(l.t2()))
 		return Output{}
 	}
@@ -247,7 +247,7 @@ func (l *Leg) lost(now Time, code int) Output {
 // RenegotiationFailed follows. It does nothing unless the leg is confirmed
 // and no other offer is open.
 func (l *Leg) Reinvite(now Time, sdp []byte) Output {
-	if l.r.State != Confirmed || l.r.Out != nil || l.r.In != nil {
+	if l.r.State != Confirmed || l.r.Out != nil || l.r.In != nil || l.r.Upd != nil || l.r.Offered != nil {
 		return Output{Events: []Event{RenegotiationFailed{Code: 491}}}
 	}
 	return l.sendReinvite(now, sdp, false)

@@ -18,6 +18,10 @@ func (l *Leg) Deadline() (Time, bool) {
 		consider(tx.Next)
 		consider(tx.GiveUp)
 	}
+	if rel := r.Rel; rel != nil && rel.Waits {
+		consider(rel.Next)
+		consider(rel.GiveUp)
+	}
 	if tx := r.Out; tx != nil {
 		consider(tx.Next)
 		consider(tx.GiveUp)
@@ -44,13 +48,18 @@ func (l *Leg) Tick(now Time) Output {
 	var o Output
 	r := &l.r
 	o.add(l.tickServer(now))
+	o.add(l.tickReliable(now))
 	o.add(l.tickInvite(now))
 	o.add(l.tickRequests(now))
 	if r.Retry != nil && due(r.Retry.At, now) {
 		again := *r.Retry
-		if r.Out != nil || r.In != nil {
+		switch {
+		case r.Out != nil || r.In != nil || r.Upd != nil || r.Offered != nil:
 			r.Retry.At = now.Add(l.t1())
-		} else {
+		case again.Update:
+			r.Retry = nil
+			o.add(l.Update(now, again.SDP))
+		default:
 			o.add(l.sendReinvite(now, again.SDP, again.Refresh))
 		}
 	}
@@ -207,6 +216,10 @@ func (l *Leg) Resume(now Time, local Local) Output {
 		tx.Next = now
 		tx.GiveUp = max(tx.GiveUp, now.Add(l.timerH()))
 	}
+	if rel := r.Rel; rel != nil && rel.Waits {
+		rel.Interval, rel.Next = l.t1(), now
+		rel.GiveUp = max(rel.GiveUp, now.Add(l.timerH()))
+	}
 	if tx := r.Out; tx != nil && tx.Final == 0 {
 		tx.Proceeding, tx.Data, tx.Next = true, nil, 0
 		if !tx.Cancel && tx.Initial {
@@ -232,10 +245,14 @@ func (l *Leg) Resume(now Time, local Local) Output {
 		}
 	}
 	var o Output
+	if tx := l.offerOfTheirs(); tx != nil { // nobody has answered it yet
+		o.Events = append(o.Events, Reoffer{SDP: bytes.Clone(tx.Offer)})
+	}
 	if tx := r.Out; tx != nil && tx.Initial && tx.Cancel && tx.Final == 0 && (!l.cancelling() || !l.hears(tx.SentBy)) {
 		o.add(l.sendCancel(now))
 	}
 	o.add(l.tickServer(now))
+	o.add(l.tickReliable(now))
 	o.add(l.tickRequests(now))
 	return o
 }

@@ -114,7 +114,7 @@ func listening(t *testing.T, n *Node, messages int) (tcp, udp string) {
 	ready := make(chan struct{})
 	tr, err := sip.Listen(sip.TransportConfig{
 		Listen: []string{"127.0.0.1:0"}, ListenUDP: []string{"127.0.0.1:0"}, Allow: phones,
-		Policy: sip.Policy{MinSE: minSessionExpires}, Product: product, MessageTimeout: 300 * time.Millisecond,
+		Policy: sip.Policy{MinSE: 90 * time.Second}, Product: product, MessageTimeout: 300 * time.Millisecond,
 	}, func(m sip.Message, f sip.Flow) { <-ready; n.receive(m, f) })
 	if err != nil {
 		t.Fatal(err)

@@ -186,7 +186,7 @@ func (n *tier) register(t *testing.T, phone *peer, edge string) string {
 	}
 	g := n.next(t, "REGISTER", reg.get("Call-ID"))
 	path := g.all("Path")
-	if len(path) != 1 || !strings.Contains(path[0], n.Addr(edge)+":5062") || !strings.Contains(path[0], "received=") {
+	if len(path) != 1 || !strings.Contains(path[0], n.Addr(edge)+":5062") || !strings.Contains(path[0], "received=") || !strings.Contains(path[0], ";ob") {
 		t.Fatalf("REGISTER reached the router with Path %q", path)
 	}
 	return path[0]

@@ -179,6 +179,47 @@ func TestATrunkThatIsDownIsRefusedAtOnce(t *testing.T) {
 	}
 }
 
+// A router asks by each edge whether a trunk's SBC is there, and is told so by
+// what the SBC answers, or does not.
+func TestRoutersAskTrunksByBothEdges(t *testing.T) {
+	n := startEdges(t)
+	ask := func(edge, trunk string) (code int, took time.Duration) {
+		t.Helper()
+		p := dial(t, n.Addr("r1"), fmt.Sprintf("%s:%d", n.Addr(edge), PortInternal))
+		m := p.newRequest("OPTIONS", "sip:trunkline.internal", "sip:r1@trunkline.internal", "sip:trunkline.internal")
+		m.headers = append(m.headers, [2]string{"X-Trunkline-Trunk", trunk})
+		began := time.Now()
+		p.send(m)
+		return p.final("OPTIONS").code(), time.Since(began)
+	}
+	for _, edge := range []string{Edge1, Edge2} {
+		for trunk, want := range map[string]int{SBCA: 200, SBCB: 200, "sbc-x": 503} {
+			if code, _ := ask(edge, trunk); code != want {
+				t.Errorf("%s asked about %s answers %d, want %d", edge, trunk, code, want)
+			}
+		}
+	}
+	if err := n.Freeze(SBCA); err != nil {
+		t.Fatal(err)
+	}
+	if code, took := ask(Edge1, SBCA); code != 503 && code != 408 || took > 2*time.Second {
+		t.Errorf("an SBC that hangs: %d after %v", code, took)
+	}
+	if err := n.Thaw(SBCA); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Kill(SBCB); err != nil {
+		t.Fatal(err)
+	}
+	if code, took := ask(Edge2, SBCB); code != 503 && code != 408 || took > 2*time.Second {
+		t.Errorf("an SBC that is dead: %d after %v", code, took)
+	}
+	// No call was placed by asking.
+	if text := n.metrics(t, Edge1); strings.Contains(text, `edge_calls_placed_total{trunk="sbc-a"} 1`) || strings.Contains(text, `edge_refused_total{reason="no_trunk"} 1`) {
+		t.Error("a question counts as a call")
+	}
+}
+
 func TestTheTrunksAnswerIsTheRoutersAnswer(t *testing.T) {
 	n := startEdges(t)
 	phone := n.subscribe(t, SBCA)

@@ -39,7 +39,10 @@ func (m *Machine) dialLeg(c *call, l *Leg, trunks []TrunkID) {
 	m.useChannel(l.Trunk)
 	o := Dial{Leg: l.ID, Number: l.Number, Trunks: trunks, From: m.config.Outbound.From}
 	if l.Role == RoleParty && c.Number == "" { // a caller is led outside
-		o.Diverted = c.To
+		o.Diverted = []string{c.To}
+		if first, ok := cardValue(c.Card, cardDiverting); ok {
+			o.Diverted = append(o.Diverted, first)
+		}
 		if m.config.Outbound.ShowCaller {
 			o.Caller = c.From
 		}

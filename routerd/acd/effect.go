@@ -63,7 +63,7 @@ type (
 		// Of a caller who is led outside: the caller's number, if it is to be shown
 		// instead of From, and the number that was called, which is diverted.
 		Caller   string
-		Diverted string
+		Diverted []string // last first
 	}
 	// CancelRing ends a called leg that has not answered; report LegFailed
 	// (487), or LegEnded if its answer crossed the CANCEL.

@@ -12,6 +12,7 @@ const (
 	PathQueues      = "/v1/queues"       // []Queue
 	PathAgents      = "/v1/agents"       // []Agent
 	PathCluster     = "/v1/cluster"      // Cluster
+	PathTrunks      = "/v1/trunks"       // []Trunk
 	PathFacts       = "/v1/facts"        // []Fact, ?call=ID and/or ?after=INDEX&limit=N; numbers masked unless ?full=true
 	PathRouting     = "/v1/routing"      // the routing.yaml in force and, in HeaderVersion, its version; PUT: see config.go
 	PathAgentStatus = "/v1/agent-status" // POST AgentStatus
@@ -162,6 +163,18 @@ type Trunk struct {
 	ID       string `json:"id"`
 	Channels int    `json:"channels"` // allowed; 0: no limit
 	Used     int    `json:"used"`
+
+	Rate  int         `json:"calls_per_second,omitempty"` // new ones allowed; none: no limit
+	State string      `json:"state"`                      // of the best of its ways: up, suspect, down
+	Links []TrunkLink `json:"links,omitempty"`            // by edge; none: nobody has asked yet
+}
+
+// TrunkLink is the way to a trunk by one edge, found by asking its SBC (T10).
+type TrunkLink struct {
+	Edge  string    `json:"edge"`
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
+	Cause string    `json:"cause,omitempty"` // of a state that is not up
 }
 
 // Node is a router.

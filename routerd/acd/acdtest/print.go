@@ -80,6 +80,9 @@ func printOrder(order acd.Order) string {
 		if o.Caller != "" {
 			line += " caller=" + o.Caller
 		}
+		if len(o.Diverted) > 1 {
+			line += " diverted=" + strings.Join(o.Diverted, ",")
+		}
 		return line
 	case acd.CancelRing:
 		return fmt.Sprintf("cancel leg=%s", o.Leg)

@@ -28,6 +28,7 @@ var viewCommands = []command{
 	{"queues", "", "waiting calls and agents of each queue", view(routeapi.PathQueues, queueTable)},
 	{"agents", "", "status, state and phones of each agent", view(routeapi.PathAgents, agentTable)},
 	{"cluster", "", "routers, media workers, media addresses, trunks", view(routeapi.PathCluster, clusterTable)},
+	{"trunks", "", "channels of each trunk and how the way to it is by each edge", view(routeapi.PathTrunks, trunkTable)},
 	{"facts", "[CALL|INDEX]", "the history of one call, or what follows a log index, 200 rows at most", plain(showFacts)},
 	{"cdr", "", cdrHelp, cdr},
 	{"totals", "", totalsHelp, totals},

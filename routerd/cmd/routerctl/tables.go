@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -149,9 +150,29 @@ func clusterTable(w io.Writer, c routeapi.Cluster) {
 	for _, a := range c.Media {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\n", a.Address, dash(a.Worker), dash(a.Standby), a.Epoch, a.Calls)
 	}
-	fmt.Fprintln(w, "\nTRUNK\tCHANNELS\tUSED")
-	for _, t := range c.Trunks {
-		fmt.Fprintf(w, "%s\t%d\t%d\n", t.ID, t.Channels, t.Used)
+	fmt.Fprintln(w, "")
+	trunkTable(w, c.Trunks)
+}
+
+// trunkTable has a row for each way to a trunk.
+func trunkTable(w io.Writer, trunks []routeapi.Trunk) {
+	fmt.Fprintln(w, "TRUNK\tSTATE\tCHANNELS\tUSED\tCALLS/S\tEDGE\tLINK\tFOR\tCAUSE")
+	for _, t := range trunks {
+		rate := "-"
+		if t.Rate > 0 {
+			rate = strconv.Itoa(t.Rate)
+		}
+		links := t.Links
+		if len(links) == 0 {
+			links = []routeapi.TrunkLink{{}}
+		}
+		for _, l := range links {
+			since := "-"
+			if !l.Since.IsZero() {
+				since = time.Since(l.Since).Round(time.Second).String()
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.State, t.Channels, t.Used, rate, dash(l.Edge), dash(l.State), since, dash(l.Cause))
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ func (n *Node) apiHandler() http.Handler {
 	operator("GET "+routeapi.PathQueues, func(w http.ResponseWriter, _ *http.Request) { reply(w, n.queues()) })
 	operator("GET "+routeapi.PathAgents, func(w http.ResponseWriter, _ *http.Request) { reply(w, n.agents()) })
 	operator("GET "+routeapi.PathCluster, func(w http.ResponseWriter, _ *http.Request) { reply(w, n.cluster()) })
+	operator("GET "+routeapi.PathTrunks, func(w http.ResponseWriter, _ *http.Request) { reply(w, n.trunks()) })
 	operator("GET "+routeapi.PathFacts, n.serveFacts)
 	operator("GET "+routeapi.PathCDR, n.serveCDR)
 	operator("GET "+routeapi.PathTotals, n.serveTotals)

@@ -43,6 +43,7 @@ func (n *Node) callOf(msg sip.Message) acd.CallID {
 // receive takes every message of the transport, in order per connection, and
 // must not wait.
 func (n *Node) receive(msg sip.Message, flow sip.Flow) {
+	n.edges.hear(flow.Remote)
 	req, isRequest := msg.(*sip.Request)
 	// Before this life is committed the machine may still be replaying: it would
 	// call a living call unknown. The edge asks another router on a 503, and its
@@ -54,7 +55,9 @@ func (n *Node) receive(msg sip.Message, flow sip.Flow) {
 		return
 	}
 	if !isRequest {
-		n.route(msg, flow)
+		if !n.probeAnswered(msg) {
+			n.route(msg, flow)
+		}
 		return
 	}
 	switch {
@@ -164,10 +167,11 @@ func (a *actor) arrive(m newCall) {
 		a.stale = true
 		return
 	}
+	who := m.invite.Identity()
 	res, _, err := a.n.proposer.propose(a.n.life, acd.CallArrived{
 		OnCall: acd.OnCall{Call: a.call, Records: []acd.LegRecord{{Leg: acd.CallerLeg, Record: record}}},
 		Owner:  a.n.owner(), Trunk: acd.TrunkID(trunk), Edge: m.invite.Get("X-Trunkline-Edge"),
-		From: m.invite.Caller(), To: m.invite.Dialled(), SIPID: m.invite.CallID(),
+		From: who.Shown(), To: m.invite.Dialled(), SIPID: m.invite.CallID(), Diverting: who.Diverting, Diversion: who.Diversion,
 	})
 	switch {
 	case err != nil:

@@ -15,7 +15,8 @@ func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
 				r.rang = true
 				a.rings[id] = r
 			}
-			out = append(out, func(h acd.OnCall) acd.Body { return acd.LegProgressed{OnCall: h, Leg: id, Code: e.Code} })
+			trunk := a.trunkOf(id)
+			out = append(out, func(h acd.OnCall) acd.Body { return acd.LegProgressed{OnCall: h, Leg: id, Code: e.Code, Trunk: trunk} })
 		case sip.Answered:
 			out = append(out, a.answered(id, e))
 		case sip.Failed:
@@ -47,6 +48,7 @@ func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
 // can't be used is acknowledged and hung up; only then is it told to have failed,
 // since until its BYE arrived an agent's phone is in a call.
 func (a *actor) answered(id acd.LegID, e sip.Answered) fact {
+	trunk := a.trunkOf(id)
 	delete(a.rings, id)
 	address := a.mediaAddress(id)
 	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAnswer, Leg: string(id), SDP: string(e.SDP)})
@@ -56,7 +58,7 @@ func (a *actor) answered(id acd.LegID, e sip.Answered) fact {
 		return updated
 	}
 	media := acd.Media{Address: address, Codec: rep.Codec, Suite: rep.Suite}
-	return func(h acd.OnCall) acd.Body { return acd.LegAnswered{OnCall: h, Leg: id, Media: media} }
+	return func(h acd.OnCall) acd.Body { return acd.LegAnswered{OnCall: h, Leg: id, Media: media, Trunk: trunk} }
 }
 
 // follow does what an event calls for once it is committed and the leg's
@@ -83,7 +85,7 @@ func (a *actor) reoffer(id acd.LegID, leg *sip.Leg, sdp []byte) {
 		a.act(id, leg.AnswerOffer(a.n.machineTime(), 488, nil))
 		return
 	}
-	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAccept, Leg: string(id), SDP: string(sdp)})
+	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAccept, Leg: string(id), SDP: string(sdp), Codecs: a.allowedOn(id)})
 	if err != nil {
 		a.act(id, leg.AnswerOffer(a.n.machineTime(), sipCode(err), nil, refusalHeaders(sipCode(err), 0)...))
 		return

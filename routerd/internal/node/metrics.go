@@ -67,6 +67,10 @@ func (n *Node) writeState(w io.Writer) {
 	for _, t := range trunks {
 		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_trunk_used_channels{trunk=%q}", t.ID), uint64(t.Used))
 		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_trunk_limit_channels{trunk=%q}", t.ID), uint64(t.Channels))
+		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_trunk_state{trunk=%q}", t.ID), linkGauge(t.State))
+		for _, l := range t.Links {
+			metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_trunk_link_state{trunk=%q,edge=%q}", t.ID, l.Edge), linkGauge(l.State))
+		}
 	}
 	for _, r := range nodes {
 		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_state_agreed_index{router=%q}", r.ID), r.Agreed)
@@ -75,6 +79,17 @@ func (n *Node) writeState(w io.Writer) {
 	for _, c := range noops {
 		metrics.WriteCounterUint64(w, fmt.Sprintf("routerd_commands_without_effect_total{reason=%q}", c.Reason), c.N)
 	}
+}
+
+// linkGauge is a state as a number: 2 up, 1 suspect, 0 down.
+func linkGauge(s acd.LinkState) uint64 {
+	switch s {
+	case acd.LinkUp:
+		return 2
+	case acd.LinkSuspect:
+		return 1
+	}
+	return 0
 }
 
 func (n *Node) count(f func(m *acd.Machine) int) (v float64) {

@@ -53,6 +53,8 @@ type Node struct {
 	workers    *workers
 	peers      *peers
 	facts      *facts.Store
+	edges      edges
+	probed     chan probeResult
 
 	incarnation atomic.Uint64 // 0 until this life's NodeStarted is applied
 	draining    atomic.Bool
@@ -79,7 +81,7 @@ func Run(ctx context.Context, conf *config.Config, log *slog.Logger, serveOps fu
 	defer end()
 	n := &Node{
 		id: acd.NodeID(conf.Node), conf: conf, log: log.With("node", conf.Node), started: time.Now(), life: life, exit: os.Exit,
-		machine: acd.New(), deadlineMoved: make(chan struct{}, 1),
+		machine: acd.New(), deadlineMoved: make(chan struct{}, 1), probed: make(chan probeResult, 64),
 		actors: map[acd.CallID]*actor{}, reported: map[acd.WorkerID]uint64{}, everSeen: map[string]bool{},
 	}
 	if err := n.open(); err != nil {
@@ -91,6 +93,7 @@ func Run(ctx context.Context, conf *config.Config, log *slog.Logger, serveOps fu
 	n.async(func() { failed <- n.serveAPI(life) })
 	n.async(func() { n.reconcile(life) })
 	n.async(func() { n.tick(life) })
+	n.async(func() { n.probeTrunks(life) })
 	n.async(func() { n.sweep(life) })
 	n.async(func() { n.auditDialogs(life) })
 	n.async(func() { n.project(life) })

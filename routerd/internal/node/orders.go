@@ -63,7 +63,7 @@ func (a *actor) answer(o acd.AnswerCall) {
 		a.refuse(o.Leg, 488, "the INVITE has no SDP offer", 0)
 		return
 	}
-	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAccept, Leg: string(o.Leg), SDP: string(leg.RemoteSDP())})
+	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAccept, Leg: string(o.Leg), SDP: string(leg.RemoteSDP()), Codecs: a.allowedOn(o.Leg)})
 	if err != nil {
 		a.refuse(o.Leg, sipCode(err), err.Error(), 0)
 		return

@@ -31,44 +31,23 @@ type way struct {
 	routes  []string
 	headers []sip.Header
 	hops    []sip.Hop // none: by the first route
+	// Of a trunk's: it, and who calls and is called as its SBC wants it written.
+	trunk    acd.TrunkID
+	from, to string
 }
 
 // ring calls one of an agent's devices, by each of its contacts in order.
 func (a *actor) ring(id acd.EffectID, o acd.RingAgent) {
 	host := a.n.conf.ClusterHost
 	r := ring{id: id, from: fmt.Sprintf("<sip:%s@%s>", userPart(o.From), host), to: fmt.Sprintf("<sip:%s@%s>", o.Agent, host)}
-	for _, c := range o.Contacts {
+	for _, c := range a.n.edges.heardFirst(o.Contacts) {
 		r.ways = append(r.ways, way{uri: c.URI, routes: c.Path})
 	}
-	a.setUp(o.Leg, r, "no contact")
+	a.setUp(o.Leg, r, "no contact", a.codecsFor())
 }
-
-// dial calls a number over the customer's trunks: the first of them by each
-// edge, then the next. Which edge goes first differs from call to call.
-func (a *actor) dial(id acd.EffectID, o acd.Dial) {
-	host, edges := a.n.conf.ClusterHost, a.n.conf.SIP.Outbound
-	number, from := userPart(o.Number), fmt.Sprintf("<sip:%s@%s>", userPart(o.From), host)
-	r := ring{id: id, from: from, to: fmt.Sprintf("<sip:%s@%s>", number, host)}
-	for _, trunk := range o.Trunks {
-		for i := range edges {
-			var hops []sip.Hop
-			for j := range edges { // the others, where this one refuses the connection
-				hops = append(hops, sip.Hop{Network: "tcp", Addr: edges[(int(id.Index%uint64(len(edges)))+i+j)%len(edges)]})
-			}
-			r.ways = append(r.ways, way{
-				uri: fmt.Sprintf("sip:%s@%s;user=phone", number, host), hops: hops,
-				headers: []sip.Header{{Name: trunkHeader, Value: string(trunk)}, {Name: "P-Asserted-Identity", Value: from}},
-			})
-		}
-	}
-	a.setUp(o.Leg, r, "no trunk")
-}
-
-// trunkHeader names the trunk a call comes by, or is to be placed over.
-const trunkHeader = "X-Trunkline-Trunk"
 
 // setUp makes the media offer of a called leg and tries its first way.
-func (a *actor) setUp(id acd.LegID, r ring, nowhere string) {
+func (a *actor) setUp(id acd.LegID, r ring, nowhere string, codecs []string) {
 	if len(r.ways) == 0 {
 		a.report(id, failed(id, 480, nowhere))
 		return
@@ -81,7 +60,7 @@ func (a *actor) setUp(id acd.LegID, r ring, nowhere string) {
 		a.report(id, failed(id, 503, "no media worker"))
 		return
 	}
-	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegOffer, Leg: string(id), Codecs: a.codecsFor()})
+	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegOffer, Leg: string(id), Codecs: codecs})
 	if err != nil {
 		a.report(id, failed(id, sipCode(err), err.Error()))
 		return
@@ -99,8 +78,10 @@ func (a *actor) ringNext(id acd.LegID) bool {
 		return false
 	}
 	w := r.ways[r.next]
-	if len(w.hops) > 0 {
+	from, to := r.from, r.to
+	if w.trunk != "" {
 		dialled.Inc()
+		from, to = w.from, w.to
 	}
 	// leg-index.n.attempt-call: callOf reads the call's id back.
 	callID := fmt.Sprintf("%s-%d.%d.%d-%s@%s", id, r.id.Index, r.id.N, r.next, a.call, a.n.conf.ClusterHost)
@@ -109,7 +90,7 @@ func (a *actor) ringNext(id acd.LegID) bool {
 	invite := func() (*sip.Leg, sip.Output) {
 		return sip.NewClientLeg(a.n.machineTime(), a.n.local(a.call, sip.NewTag(callID)), sip.ClientParams{
 			CallID: callID, Branch: sip.NewBranch(callID), URI: w.uri, Routes: w.routes, Hops: w.hops, Headers: w.headers,
-			From: r.from, To: r.to, SDP: []byte(r.sdp), AnswerIn: answerIn,
+			From: from, To: to, SDP: []byte(r.sdp), AnswerIn: answerIn,
 		})
 	}
 	if before := a.legs[id]; before != nil {
@@ -129,7 +110,20 @@ func (a *actor) ringNext(id acd.LegID) bool {
 // anotherWay tries the next way of a called leg whose INVITE failed, unless the
 // failure is the far end's own answer.
 func (a *actor) anotherWay(id acd.LegID, code int) bool {
-	return tryNext(code) && !a.cancelled[id] && !a.rings[id].rang && a.ringNext(id)
+	r, ok := a.rings[id]
+	if !ok || a.cancelled[id] || r.rang {
+		return false
+	}
+	if w := r.ways[r.next-1]; w.trunk != "" && trunkFailed(code) {
+		// The SBC has spoken: its other edge would bring the same answer.
+		for r.next < len(r.ways) && r.ways[r.next].trunk == w.trunk {
+			r.next++
+		}
+		a.rings[id] = r
+	} else if !tryNext(code) {
+		return false
+	}
+	return a.ringNext(id)
 }
 
 // tryNext tells whether a failure is the way's and not the far end's: flow

@@ -123,13 +123,28 @@ func (n *Node) cluster() routeapi.Cluster {
 			v.ID, v.Alive, v.Incarnation = string(w.ID), w.Alive, w.Incarnation
 			out.Workers = append(out.Workers, v)
 		}
-		for _, t := range m.Trunks() {
-			out.Trunks = append(out.Trunks, routeapi.Trunk{ID: string(t.ID), Channels: t.Channels, Used: t.Used})
-		}
+		out.Trunks = trunkViews(m)
 		for _, h := range m.MediaHosts() {
 			out.Media = append(out.Media, routeapi.MediaHost{Address: h.Address, Worker: string(h.Worker), Standby: string(h.Standby), Epoch: h.Epoch, Calls: h.Calls})
 		}
 	})
+	return out
+}
+
+func (n *Node) trunks() (out []routeapi.Trunk) {
+	n.view(func(m *acd.Machine) { out = trunkViews(m) })
+	return out
+}
+
+func trunkViews(m *acd.Machine) []routeapi.Trunk {
+	out := []routeapi.Trunk{}
+	for _, t := range m.Trunks() {
+		v := routeapi.Trunk{ID: string(t.ID), Channels: t.Channels, Used: t.Used, Rate: t.Rate, State: string(t.State)}
+		for _, l := range t.Links {
+			v.Links = append(v.Links, routeapi.TrunkLink{Edge: l.Edge, State: string(l.State), Since: wall(l.Since), Cause: l.Cause})
+		}
+		out = append(out, v)
+	}
 	return out
 }
 

@@ -152,20 +152,6 @@ func (r *Request) SDP() []byte { return r.sdp() }
 // SDP is the session description a response carries, or nil.
 func (r *Response) SDP() []byte { return r.sdp() }
 
-// Caller is the calling number or user: P-Asserted-Identity (RFC 3325) if
-// there is one, since only trusted edges can reach us, otherwise From. It is
-// valid UTF-8, like Dialled, whatever was sent.
-func (r *Request) Caller() string {
-	if ids, err := r.list("P-Asserted-Identity"); err == nil {
-		for _, id := range ids {
-			if a, err := parseNameAddr(id); err == nil && a.User() != "" {
-				return strings.ToValidUTF8(a.User(), "?")
-			}
-		}
-	}
-	return strings.ToValidUTF8(r.from.User(), "?")
-}
-
 // Dialled is the user part of the Request-URI, or of To where that has none.
 func (r *Request) Dialled() string {
 	if u, err := ParseURI(r.URI); err == nil && u.User != "" {

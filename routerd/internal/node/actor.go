@@ -27,9 +27,10 @@ type actor struct {
 	// cancelled legs are not tried at another contact; unusable ones answered
 	// with media that can't be used and are hung up.
 	cancelled map[acd.LegID]bool
-	unusable  map[acd.LegID]fact // how such a leg failed, told when its BYE is through
-	invited   time.Time          // when the INVITE came to this process, else zero
-	proved    time.Time          // when the log was last asked for something that showed the call to be ours
+	unusable  map[acd.LegID]fact  // how such a leg failed, told when its BYE is through
+	across    map[acd.LegID]heard // keys that are to go to the connected leg as INFO
+	invited   time.Time           // when the INVITE came to this process, else zero
+	proved    time.Time           // when the log was last asked for something that showed the call to be ours
 	released  bool
 	stale     bool
 }
@@ -102,6 +103,7 @@ func (a *actor) takeUp() {
 	a.epoch, a.stale = 0, false
 	a.legs, a.rings, a.late = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}, nil
 	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]fact{}
+	a.across = map[acd.LegID]heard{}
 	var records []acd.LegRecord
 	a.n.view(func(m *acd.Machine) {
 		c, ok := m.Call(a.call)

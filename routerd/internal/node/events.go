@@ -25,17 +25,19 @@ func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
 			}
 			delete(a.rings, id)
 			a.forgetMedia(id)
+			a.keysEnded(id)
 			out = append(out, failed(id, e.Code, e.Reason))
 		case sip.Ended:
 			delete(a.rings, id)
 			a.forgetMedia(id)
+			a.keysEnded(id)
 			if f := a.unusable[id]; f != nil {
 				out = append(out, f)
 			} else {
 				out = append(out, ended(id, e.Cause))
 			}
 		case sip.Digits:
-			if f, ok := a.digits(id, e.Digits); ok {
+			if f, ok := a.digits(id, e); ok {
 				out = append(out, f)
 			}
 		}
@@ -73,6 +75,8 @@ func (a *actor) follow(id acd.LegID, e sip.Event) {
 		if a.unusable[id] != nil { // acknowledged, and ended
 			a.act(id, leg.Bye(a.n.machineTime()))
 		}
+	case sip.Informed:
+		a.informed(id, e)
 	case sip.Reoffer:
 		a.reoffer(id, leg, e.SDP)
 	}

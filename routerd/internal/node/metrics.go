@@ -23,10 +23,15 @@ var (
 	// Keys of far ends: given to the machine, or left because they mean nothing.
 	digitsCollected = metrics.NewCounter("routerd_digits_collected_total")
 	digitsIgnored   = metrics.NewCounter("routerd_digits_ignored_total")
-	dialogsMissing  = metrics.NewCounter("routerd_dialogs_missing_total")
-	dialled         = metrics.NewCounter("routerd_trunk_attempts_total")
-	setup           = metrics.NewHistogram("routerd_call_setup_seconds")
-	offerOrdered    = metrics.NewSummaryExt("routerd_offer_ordered_seconds", time.Minute, []float64{0.5, 0.99, 1})
+	// Keys that went from one talking party to the other: by INFO, given to the
+	// worker; to INFO, answered, and of both those that failed.
+	digitsAcross     = metrics.NewCounter("routerd_digits_across_total")
+	digitsInformed   = metrics.NewCounter("routerd_digits_informed_total")
+	digitsUninformed = metrics.NewCounter("routerd_digits_uninformed_total")
+	dialogsMissing   = metrics.NewCounter("routerd_dialogs_missing_total")
+	dialled          = metrics.NewCounter("routerd_trunk_attempts_total")
+	setup            = metrics.NewHistogram("routerd_call_setup_seconds")
+	offerOrdered     = metrics.NewSummaryExt("routerd_offer_ordered_seconds", time.Minute, []float64{0.5, 0.99, 1})
 )
 
 // exposeState registers the gauges read from the machine when scraped.

@@ -152,6 +152,7 @@ func (l *Leg) sendBye(now Time, cause string, headers []Header) Output {
 	l.r.Upd, l.r.Offered = nil, nil
 	l.r.State, l.r.EndCause = Ending, cause
 	l.r.Session.Due, l.r.Retry, l.r.ByeWanted = 0, nil, false
+	l.informs = nil
 	l.dropRequests("UPDATE")
 	o.add(l.sendRequest(now, "BYE", headers, nil))
 	return o
@@ -165,6 +166,12 @@ func (l *Leg) Response(now Time, res *Response) Output {
 	}
 	if res.cseqMethod == "INVITE" {
 		return l.inviteResponse(now, res)
+	}
+	if tx := l.informs; tx != nil && tx.Branch == res.Branch() && tx.CSeq == res.cseq && res.cseqMethod == "INFO" {
+		if res.Code < 200 {
+			return Output{}
+		}
+		return l.informed(now, res.Code, res)
 	}
 	for _, c := range l.r.Requests {
 		if c.Branch != res.Branch() || c.Method != res.cseqMethod || c.CSeq != res.cseq {

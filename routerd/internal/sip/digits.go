@@ -2,7 +2,9 @@ package sip
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // A far end's key presses come by INFO or as RTP events (RFC 4733), and from
@@ -48,7 +50,8 @@ func (l *Leg) info(req *Request, flow Flow) Output {
 	}
 	o := Output{Commit: true, Send: []Packet{l.answer(req, flow, Refusal{Code: 200, Reason: "OK"}, nil)}}
 	if digits != "" && l.countsDigits(byInfo) {
-		o.Events = []Event{Digits{digits}}
+		l.r.ByInfo += uint64(len(digits))
+		o.Events = []Event{Digits{Digits: digits, Serial: l.r.ByInfo, Duration: infoDuration(req)}}
 	}
 	return o
 }
@@ -64,11 +67,15 @@ func (l *Leg) Heard(serial uint64, digits string) Output {
 		digits = digits[uint64(len(digits))-fresh:]
 	}
 	l.r.Heard = serial
+	digits = strings.ReplaceAll(digits, passed, "")
 	if digits == "" || !l.countsDigits(byEvents) {
 		return Output{}
 	}
-	return Output{Commit: true, Events: []Event{Digits{digits}}}
+	return Output{Commit: true, Events: []Event{Digits{Digits: digits}}}
 }
+
+// passed stands for a key that passed to the connected leg as it was.
+const passed = "-"
 
 // HeardUpTo is the serial of the last RTP event taken.
 func (l *Leg) HeardUpTo() uint64 { return l.r.Heard }
@@ -113,6 +120,20 @@ func infoDigits(req *Request) (string, *Refusal) {
 		return plainDigits(strings.TrimSpace(string(body)))
 	}
 	return relayedDigit(string(body))
+}
+
+// infoDuration is how long an INFO says its key was down, 0 if it does not say.
+func infoDuration(req *Request) time.Duration {
+	for line := range strings.Lines(string(req.Body())) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if strings.EqualFold(strings.TrimSpace(name), "duration") {
+			ms, err := strconv.ParseUint(strings.TrimSpace(value), 10, 16)
+			if err == nil {
+				return time.Duration(ms) * time.Millisecond
+			}
+		}
+	}
+	return 0
 }
 
 // plainDigits reads application/dtmf: one key, or a burst of them.

@@ -127,8 +127,20 @@ type (
 	// RenegotiationFailed: our Reinvite was refused; the session is as before.
 	RenegotiationFailed struct{ Code int }
 	// Digits are keys the far end pressed, in order: of an INFO, already answered
-	// in the same Output, or told by Heard.
-	Digits struct{ Digits string }
+	// in the same Output, or told by Heard. Serial numbers the last one among
+	// those that came by INFO, from 1 over the leg's life; 0 for Heard's.
+	Digits struct {
+		Digits   string
+		Serial   uint64
+		Duration time.Duration // as an INFO says, 0: not told
+	}
+	// Informed: the INFO with a key (see Inform) was answered with Code, or not at
+	// all (408).
+	Informed struct {
+		From   string
+		Serial uint64
+		Code   int
+	}
 )
 
 func (Ringing) isEvent()             {}
@@ -141,13 +153,17 @@ func (Reoffer) isEvent()             {}
 func (Renegotiated) isEvent()        {}
 func (RenegotiationFailed) isEvent() {}
 func (Digits) isEvent()              {}
+func (Informed) isEvent()            {}
 
 // recordVersion is the format of a marshalled leg.
 const recordVersion = 1
 
 // Leg is one INVITE dialog and its transactions. One goroutine may use it at a
 // time. The zero Leg is for UnmarshalBinary.
-type Leg struct{ r record }
+type Leg struct {
+	r       record
+	informs *infoTx // the INFO that is out
+}
 
 // record is everything a leg is.
 type record struct {
@@ -181,6 +197,10 @@ type record struct {
 	DigitsBy   digitsBy   `cbor:"28,keyasint,omitempty"` // how the far end's digits come
 	Heard      uint64     `cbor:"29,keyasint,omitempty"` // serial of the last RTP event taken
 	Early      *early     `cbor:"30,keyasint,omitempty"` // the early dialog of our INVITE
+	Informing  *informing `cbor:"70,keyasint,omitempty"` // the key of ours that is out
+	PlainInfo  bool       `cbor:"71,keyasint,omitempty"` // the far end wants application/dtmf
+	NoInfo     int        `cbor:"72,keyasint,omitempty"` // the far end refuses INFO with this
+	ByInfo     uint64     `cbor:"73,keyasint,omitempty"` // how many of the far end's keys came by INFO
 	Asked      []Header   `cbor:"40,keyasint,omitempty"` // headers of our INVITE until it is answered
 	Rel        *reliable  `cbor:"41,keyasint,omitempty"` // our reliable answers
 	Forks      []early    `cbor:"42,keyasint,omitempty"` // further early dialogs of our INVITE
@@ -311,6 +331,7 @@ func (l *Leg) terminate(now Time) {
 	l.r.ByeWanted = false
 	l.r.Rel, l.r.Upd, l.r.Offered = nil, nil, nil
 	l.r.GoneAt = now.Add(l.timerF())
+	l.informs = nil
 }
 
 // remember keeps an answer for repeats of its request.

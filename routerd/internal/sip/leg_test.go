@@ -201,7 +201,7 @@ func TestInfoComesOnceAndInOrder(t *testing.T) {
 	l := talking(t)
 	info := mustRequest(t, withBody(within("INFO", 2), "application/dtmf-relay", "Signal=5"))
 	o := l.Request(start, info, edgeFlow)
-	if res := only(t, o); res.Code != 200 || !o.Commit || !reflect.DeepEqual(o.Events, []Event{Digits{"5"}}) {
+	if res := only(t, o); res.Code != 200 || !o.Commit || !reflect.DeepEqual(o.Events, []Event{Digits{Digits: "5", Serial: 1}}) {
 		t.Errorf("INFO: %s", show(o))
 	}
 	l = rebuild(t, l) // the survivor gets the repeat

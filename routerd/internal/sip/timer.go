@@ -33,6 +33,10 @@ func (l *Leg) Deadline() (Time, bool) {
 		consider(r.Requests[i].Next)
 		consider(r.Requests[i].GiveUp)
 	}
+	if l.informs != nil {
+		consider(l.informs.Next)
+		consider(l.informs.GiveUp)
+	}
 	if r.Retry != nil {
 		consider(r.Retry.At)
 	}
@@ -51,6 +55,7 @@ func (l *Leg) Tick(now Time) Output {
 	o.add(l.tickReliable(now))
 	o.add(l.tickInvite(now))
 	o.add(l.tickRequests(now))
+	o.add(l.tickInfo(now))
 	if r.Retry != nil && due(r.Retry.At, now) {
 		again := *r.Retry
 		switch {

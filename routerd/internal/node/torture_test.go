@@ -143,8 +143,8 @@ func TestTortureMessages(t *testing.T) {
 	}
 }
 
-// probe is a request whose answer shows that all before it was dealt with.
-func probe(network, id string) []byte {
+// optionsAfter is a request whose answer shows that all before it was dealt with.
+func optionsAfter(network, id string) []byte {
 	return fmt.Appendf(nil, "OPTIONS sip:probe@a SIP/2.0\r\nVia: SIP/2.0/%s 192.0.2.1;branch=z9hG4bKprobe%s\r\n"+
 		"From: <sip:p@a>;tag=p\r\nTo: <sip:p@b>\r\nCall-ID: probe-%s\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n", strings.ToUpper(network), id, id)
 }
@@ -223,8 +223,8 @@ func overUDP(t *testing.T, phone netip.Addr, to string, m torture) string {
 	}
 	dst := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to))
 	first.WriteTo(m.asEdge(), dst)
-	first.WriteTo(probe("udp", "next-"+m.name), dst)
-	first.WriteTo(probe("udp", "end-"+m.name), dst)
+	first.WriteTo(optionsAfter("udp", "next-"+m.name), dst)
+	first.WriteTo(optionsAfter("udp", "end-"+m.name), dst)
 	c := collector{want: m.want["udp"]}
 	for limit := time.After(10 * time.Second); !c.done(); {
 		select {
@@ -246,7 +246,7 @@ func overTCP(t *testing.T, phone netip.Addr, to string, m torture) string {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	conn.Write(slices.Concat(m.asEdge(), probe("tcp", "next-"+m.name), probe("tcp", "end-"+m.name)))
+	conn.Write(slices.Concat(m.asEdge(), optionsAfter("tcp", "next-"+m.name), optionsAfter("tcp", "end-"+m.name)))
 	c := collector{want: m.want["tcp"]}
 	var got []byte
 	buf := make([]byte, 4096)

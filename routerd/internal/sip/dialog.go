@@ -246,10 +246,10 @@ func (l *Leg) Request(now Time, req *Request, flow Flow) Output {
 	}
 	seq, _ := req.CSeq()
 	if tx := r.In; tx != nil && tx.CSeq == seq && tx.Method == req.Method {
-		return Output{Send: []Packet{tx.packet(r.CallID)}}
+		return Output{Commit: l.broughtAgain(tx, req, flow), Send: []Packet{tx.packet(r.CallID)}}
 	}
 	if tx := r.Upd; tx != nil && tx.CSeq == seq && tx.Method == req.Method {
-		return Output{} // not answered yet
+		return Output{Commit: l.broughtAgain(tx, req, flow)} // not answered yet
 	}
 	for _, s := range r.Seen {
 		if s.CSeq == seq && s.Method == req.Method {
@@ -328,6 +328,7 @@ func (l *Leg) bye(now Time, req *Request, flow Flow) Output {
 func (l *Leg) reoffer(now Time, req *Request, flow Flow) Output {
 	r := &l.r
 	offer := req.SDP()
+	l.acknowledgedByNext()
 	switch {
 	case r.Out != nil && r.Out.Final == 0, r.Offered != nil, r.State == Accepted:
 		return Output{Send: []Packet{l.answer(req, flow, requestPending, nil)}}
@@ -340,7 +341,8 @@ func (l *Leg) reoffer(now Time, req *Request, flow Flow) Output {
 	if len(offer) == 0 || bytes.Equal(offer, r.RemoteSDP) {
 		return l.AnswerOffer(now, 200, r.LocalSDP) // the session stays, only its timer starts anew
 	}
-	return Output{Events: []Event{Reoffer{SDP: bytes.Clone(offer)}}, Send: []Packet{l.respond(now, 100, "", nil, nil)}}
+	// An edge that was told 100 waits for minutes: who comes after us must know.
+	return Output{Commit: true, Events: []Event{Reoffer{SDP: bytes.Clone(offer)}}, Send: []Packet{l.respond(now, 100, "", nil, nil)}}
 }
 
 // AnswerOffer answers a Reoffer: 200 with our answer, or a refusal such as 488

@@ -215,7 +215,12 @@ const resumeGrace = 16
 // sent again: its edge has it, and Cancel works at once.
 func (l *Leg) Resume(now Time, local Local) Output {
 	r := &l.r
+	was := r.Local.SentBy
 	r.Local = local
+	var o Output
+	if !l.hears(was) {
+		o = l.askAgain(now)
+	}
 	if tx := r.In; tx != nil && tx.Code >= 200 {
 		tx.Interval = l.t1()
 		tx.Next = now
@@ -249,7 +254,6 @@ func (l *Leg) Resume(now Time, local Local) Output {
 			s.Ends = max(s.Ends, s.Due.Add(l.timerF()+s.grace()))
 		}
 	}
-	var o Output
 	if tx := l.offerOfTheirs(); tx != nil { // nobody has answered it yet
 		o.Events = append(o.Events, Reoffer{SDP: bytes.Clone(tx.Offer)})
 	}

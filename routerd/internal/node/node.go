@@ -54,6 +54,7 @@ type Node struct {
 	peers      *peers
 	facts      *facts.Store
 	edges      edges
+	guard      guard
 	probed     chan probeResult
 
 	incarnation atomic.Uint64 // 0 until this life's NodeStarted is applied

@@ -44,15 +44,25 @@ func HA1(a Algorithm, user, realm, password string) string {
 
 // Authenticator challenges and checks by HTTP digest (RFC 7616, RFC 8760). It
 // keeps no state: a nonce is a time and an HMAC of it under a secret all
-// routers share, so any of them can check what another one gave out. The price
-// is that a request can be replayed within MaxAge; edges take REGISTER from
-// agents over their own flows, and a replayed one only says again what is so.
+// routers share, so any of them can check what another one gave out. Whether a
+// nonce was used before is for who keeps Proof.Nonce and Proof.Count.
 type Authenticator struct {
 	Realm  string
 	Secret []byte
 	MaxAge time.Duration // of a nonce; 0 means 5 min
 	// HA1 looks up the stored digest of a user, in hex.
 	HA1 func(user string, a Algorithm) (string, bool)
+	// Peers are names of users there are. A challenge for a name nobody has offers
+	// what one of them, always the same, is offered. None: all algorithms.
+	Peers func() (n int, at func(i int) string)
+}
+
+// Proof is what the credentials of a request came to.
+type Proof struct {
+	User  string // proven; empty: not
+	Nonce string
+	Count uint32 // of the nonce's uses (nc); 0 where the client does not count
+	Wrong bool   // there were credentials of ours and they were not right
 }
 
 // maxSkew is how far ahead of this node's clock another's nonce may be.
@@ -91,21 +101,17 @@ func (a *Authenticator) ours(now Time, nonce string) (real, fresh bool) {
 
 // Challenge is the 401 for a request of this user without valid credentials.
 // Only algorithms the user has a digest for are offered: phones that know MD5
-// alone fail when they see another beside it (baresip 1.1 does). Whoever has no
-// digest at all is offered every algorithm, as an unknown user is; that a name
-// belongs to such an old phone can thus be told from its challenge.
+// alone fail when they see another beside it (baresip 1.1 does). A name nobody has
+// is offered what some user is, so that no challenge tells whether a name exists.
 func (a *Authenticator) Challenge(now Time, user string, stale bool) Refusal {
 	ref := Refusal{Code: 401, Reason: "Unauthorized"}
 	nonce := a.nonce(now)
-	all := []Algorithm{SHA256, MD5}
-	var offer []Algorithm
-	for _, alg := range all {
-		if _, ok := a.HA1(user, alg); ok {
-			offer = append(offer, alg)
-		}
+	offer, some := a.offer(user), a.offer(a.peer(user))
+	if len(offer) == 0 {
+		offer = some
 	}
 	if len(offer) == 0 {
-		offer = all
+		offer = []Algorithm{SHA256, MD5}
 	}
 	for _, alg := range offer {
 		v := `Digest realm="` + a.Realm + `", nonce="` + nonce + `", algorithm=` + string(alg) + `, qop="auth"`
@@ -117,12 +123,36 @@ func (a *Authenticator) Challenge(now Time, user string, stale bool) Refusal {
 	return ref
 }
 
-// Check returns the user a request proves to be, or the refusal to send. An
-// unknown user and a wrong password get the same 401 in the same time.
-func (a *Authenticator) Check(now Time, req *Request) (user string, refused *Refusal) {
-	no := func(stale bool) (string, *Refusal) {
+// offer are the algorithms a user has a digest for.
+func (a *Authenticator) offer(user string) (out []Algorithm) {
+	for _, alg := range []Algorithm{SHA256, MD5} {
+		if _, ok := a.HA1(user, alg); ok {
+			out = append(out, alg)
+		}
+	}
+	return out
+}
+
+// peer is the user whose challenge a name nobody has is given.
+func (a *Authenticator) peer(name string) string {
+	if a.Peers == nil {
+		return ""
+	}
+	n, at := a.Peers()
+	if n == 0 {
+		return ""
+	}
+	m := hmac.New(sha256.New, a.Secret)
+	m.Write([]byte("peer\x00" + name))
+	return at(int(binary.BigEndian.Uint64(m.Sum(nil)) % uint64(n)))
+}
+
+// Check returns what a request proves, and the refusal to send if that is
+// nothing. An unknown user and a wrong password get the same 401 in the same time.
+func (a *Authenticator) Check(now Time, req *Request) (proof Proof, refused *Refusal) {
+	no := func(stale bool) (Proof, *Refusal) {
 		ref := a.Challenge(now, req.To().User(), stale)
-		return "", &ref
+		return proof, &ref
 	}
 	stale := false
 	for _, line := range req.Values("Authorization") {
@@ -131,15 +161,18 @@ func (a *Authenticator) Check(now Time, req *Request) (user string, refused *Ref
 			continue
 		}
 		real, fresh := a.ours(now, c.Nonce)
-		if !real || !a.verify(req.Method, c) {
+		if !a.verify(req.Method, c) || !real {
+			proof.Wrong = true
 			continue
 		}
 		if !fresh {
 			stale = true // the password is right, only the nonce is old
 			continue
 		}
-		return c.User, nil
+		count, _ := strconv.ParseUint(c.NC, 16, 32)
+		return Proof{User: c.User, Nonce: c.Nonce, Count: uint32(count)}, nil
 	}
+	proof.Wrong = proof.Wrong && !stale
 	return no(stale)
 }
 

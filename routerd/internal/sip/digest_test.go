@@ -64,9 +64,16 @@ func TestDigestAuthentication(t *testing.T) {
 	}
 	f := func(what, wantUser string, wantStale bool, at Time, auth string) {
 		t.Helper()
-		user, ref := a.Check(at, mustRequest(t, register("+Authorization: "+auth)))
-		if user != wantUser || (ref == nil) != (wantUser != "") {
+		proof, ref := a.Check(at, mustRequest(t, register("+Authorization: "+auth)))
+		if user := proof.User; user != wantUser || (ref == nil) != (wantUser != "") {
 			t.Errorf("%s: user %q refusal %v", what, user, ref)
+		}
+		if wrong := strings.Contains(what, "wrong") || strings.Contains(what, "unknown") || strings.Contains(what, "another method") ||
+			strings.Contains(what, "forged") || strings.Contains(what, "another cluster"); proof.Wrong != wrong {
+			t.Errorf("%s: counts as a wrong password: %t", what, proof.Wrong)
+		}
+		if wantUser != "" && (proof.Count != 1 || proof.Nonce == "") {
+			t.Errorf("%s: nonce %q used %d times", what, proof.Nonce, proof.Count)
 		}
 		if ref != nil && (ref.Code != 401 || strings.Contains(ref.Headers[0].Value, "stale=true") != wantStale) {
 			t.Errorf("%s: refusal %v", what, ref)
@@ -99,13 +106,13 @@ func TestUnknownUserWithTheDummyDigest(t *testing.T) {
 	c := credentials{User: "bob", Nonce: nonce, URI: "sip:trunkline", Algorithm: MD5}
 	auth := fmt.Sprintf(`Digest username="bob", realm="trunkline", nonce="%s", uri="sip:trunkline", response="%s"`,
 		nonce, c.response("REGISTER", strings.Repeat("0", 32)))
-	if user, ref := a.Check(regTime, mustRequest(t, register("+Authorization: "+auth))); ref == nil {
-		t.Errorf("%q got in", user)
+	if proof, ref := a.Check(regTime, mustRequest(t, register("+Authorization: "+auth))); ref == nil {
+		t.Errorf("%q got in", proof.User)
 	}
 }
 
 // A phone that knows MD5 alone is not shown another algorithm; a stranger is
-// shown all.
+// shown what somebody is, the same each time.
 func TestTheChallengeOffersWhatTheUserHas(t *testing.T) {
 	a := &Authenticator{Realm: "r", Secret: []byte("s"), HA1: func(user string, alg Algorithm) (string, bool) {
 		return "", user == "old" && alg == MD5 || user == "new"
@@ -120,4 +127,20 @@ func TestTheChallengeOffersWhatTheUserHas(t *testing.T) {
 	f("old", 1)
 	f("new", 2)
 	f("stranger", 2)
+	a.Peers = func() (int, func(int) string) {
+		names := []string{"old", "new", "old", "new"}
+		return len(names), func(i int) string { return names[i] }
+	}
+	seen := map[int]bool{}
+	for i := range 40 {
+		name := fmt.Sprintf("stranger-%d", i)
+		first := len(a.Challenge(1, name, false).Headers)
+		seen[first] = true
+		f(name, first)
+	}
+	if !seen[1] || !seen[2] {
+		t.Errorf("strangers are all offered alike (%v), users are not", seen)
+	}
+	f("old", 1)
+	f("new", 2)
 }

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -62,6 +63,9 @@ func ParseRegister(req *Request, p RegistrarPolicy) (Registration, *Refusal) {
 	if reg.Path, err = req.list("Path"); err != nil {
 		return bad("Malformed Path")
 	}
+	if len(reg.Path) > maxPath {
+		return bad("Too Many Proxies In Path")
+	}
 	def := p.Default
 	if v := req.Get("Expires"); v != "" {
 		d, ok := deltaSeconds(v)
@@ -92,7 +96,84 @@ func ParseRegister(req *Request, p RegistrarPolicy) (Registration, *Refusal) {
 		}
 		reg.Contacts = append(reg.Contacts, b)
 	}
-	return reg, nil
+	return reg, reg.flows()
+}
+
+// maxPath bounds the proxies between a phone and us.
+const maxPath = 8
+
+// flows applies RFC 5626 section 6: reg-id means nothing from a client that does
+// not support outbound, names one flow in a REGISTER, and needs a first hop that
+// keeps the flow, which it says by ob in its Path.
+func (r *Registration) flows() *Refusal {
+	flows := 0
+	for i := range r.Contacts {
+		switch b := &r.Contacts[i]; {
+		case !r.Outbound:
+			b.RegID = 0
+		case b.RegID > 0 && b.Expires > 0:
+			flows++
+		}
+	}
+	switch {
+	case flows > 1:
+		return &Refusal{Code: 400, Reason: "More Than One Flow In A Registration"}
+	case flows == 1 && !r.firstHopKeepsFlows():
+		return &Refusal{Code: 439, Reason: "First Hop Lacks Outbound Support"}
+	}
+	return nil
+}
+
+// firstHopKeepsFlows looks at the Path value next to the phone, the last one.
+func (r *Registration) firstHopKeepsFlows() bool {
+	if len(r.Path) == 0 {
+		return false
+	}
+	a, err := parseNameAddr(r.Path[len(r.Path)-1])
+	if err != nil {
+		return false
+	}
+	u, err := ParseURI(a.URI)
+	if err != nil {
+		return false
+	}
+	_, ok := u.Params.Get("ob")
+	return ok
+}
+
+// Source is the address a phone's REGISTER came from, as the edge next to it says
+// in its Path; "" where it doesn't.
+func Source(path []string) string {
+	if len(path) == 0 {
+		return ""
+	}
+	a, err := parseNameAddr(path[len(path)-1])
+	if err != nil {
+		return ""
+	}
+	u, err := ParseURI(a.URI)
+	if err != nil {
+		return ""
+	}
+	received, _ := u.Params.Get("received")
+	from, err := url.PathUnescape(received)
+	if err != nil {
+		return ""
+	}
+	phone, err := ParseURI(from)
+	if err != nil {
+		return ""
+	}
+	return phone.Host
+}
+
+// Path are the values of a request's Path, none if they can't be read.
+func (r *Request) Path() []string {
+	path, err := r.list("Path")
+	if err != nil {
+		return nil
+	}
+	return path
 }
 
 func binding(a NameAddr, expires time.Duration, p RegistrarPolicy) (Binding, *Refusal) {
@@ -137,6 +218,11 @@ func deltaSeconds(v string) (time.Duration, bool) {
 	return time.Duration(min(n, 365*86400)) * time.Second, true
 }
 
+// flowTimer is how often a phone is to show that its flow lives (RFC 5626 section
+// 4.4.1): an edge that is dead is then noticed within it, and the phone registers
+// that flow anew by another.
+const flowTimer = 60 * time.Second
+
 // RegisterOK is the 200 to a REGISTER with all bindings the address of record
 // has now; Expires is what each has left. There is no Service-Route: phones
 // keep to the edge they registered through.
@@ -160,7 +246,7 @@ func RegisterOK(req *Request, flow Flow, tag, product string, bindings []Binding
 		}
 	}
 	if outbound && req.hasOption("Supported", "outbound") {
-		h = append(h, Header{"Require", "outbound"})
+		h = append(h, Header{"Require", "outbound"}, Header{"Flow-Timer", seconds(flowTimer)})
 	}
 	h = append(h, Header{"Supported", "path, outbound"}, Header{"Server", product})
 	return Respond(req, flow, tag, Refusal{200, "OK", h}, nil)

@@ -114,7 +114,7 @@ func listening(t *testing.T, n *Node, messages int) (tcp, udp string) {
 	ready := make(chan struct{})
 	tr, err := sip.Listen(sip.TransportConfig{
 		Listen: []string{"127.0.0.1:0"}, ListenUDP: []string{"127.0.0.1:0"}, Allow: phones,
-		Policy: sip.Policy{MinSE: 90 * time.Second}, Product: product, MessageTimeout: 300 * time.Millisecond,
+		Policy: sip.Policy{MinSE: 90 * time.Second}, Product: product, Limits: sip.Limits{MessageTime: 300 * time.Millisecond},
 	}, func(m sip.Message, f sip.Flow) { <-ready; n.receive(m, f) })
 	if err != nil {
 		t.Fatal(err)
@@ -143,8 +143,8 @@ func TestTortureMessages(t *testing.T) {
 	}
 }
 
-// optionsAfter is a request whose answer shows that all before it was dealt with.
-func optionsAfter(network, id string) []byte {
+// probeMessage is a request whose answer shows that all before it was dealt with.
+func probeMessage(network, id string) []byte {
 	return fmt.Appendf(nil, "OPTIONS sip:probe@a SIP/2.0\r\nVia: SIP/2.0/%s 192.0.2.1;branch=z9hG4bKprobe%s\r\n"+
 		"From: <sip:p@a>;tag=p\r\nTo: <sip:p@b>\r\nCall-ID: probe-%s\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n", strings.ToUpper(network), id, id)
 }
@@ -223,8 +223,8 @@ func overUDP(t *testing.T, phone netip.Addr, to string, m torture) string {
 	}
 	dst := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to))
 	first.WriteTo(m.asEdge(), dst)
-	first.WriteTo(optionsAfter("udp", "next-"+m.name), dst)
-	first.WriteTo(optionsAfter("udp", "end-"+m.name), dst)
+	first.WriteTo(probeMessage("udp", "next-"+m.name), dst)
+	first.WriteTo(probeMessage("udp", "end-"+m.name), dst)
 	c := collector{want: m.want["udp"]}
 	for limit := time.After(10 * time.Second); !c.done(); {
 		select {
@@ -246,7 +246,7 @@ func overTCP(t *testing.T, phone netip.Addr, to string, m torture) string {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	conn.Write(slices.Concat(m.asEdge(), optionsAfter("tcp", "next-"+m.name), optionsAfter("tcp", "end-"+m.name)))
+	conn.Write(slices.Concat(m.asEdge(), probeMessage("tcp", "next-"+m.name), probeMessage("tcp", "end-"+m.name)))
 	c := collector{want: m.want["tcp"]}
 	var got []byte
 	buf := make([]byte, 4096)

@@ -3,6 +3,7 @@ package sip
 import (
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ type conn struct {
 	nc       net.Conn
 	flow     Flow
 	accepted bool
-	out      chan job
+	out      *outbox
 	closed   chan struct{}
 	once     sync.Once
 }
@@ -25,7 +26,7 @@ type conn struct {
 func (t *Transport) start(nc net.Conn, accepted bool) *conn {
 	tune(nc)
 	c := &conn{
-		t: t, nc: nc, accepted: accepted, out: make(chan job, queueLength), closed: make(chan struct{}),
+		t: t, nc: nc, accepted: accepted, out: newOutbox(), closed: make(chan struct{}),
 		flow: Flow{Network: "tcp", Remote: nc.RemoteAddr().String(), Local: nc.LocalAddr().String()},
 	}
 	t.mu.Lock()
@@ -48,6 +49,9 @@ func tune(nc net.Conn) {
 	if !ok {
 		return
 	}
+	// What the kernel holds counts too; an edge is near, so this is no brake.
+	tc.SetReadBuffer(socketBuffer)
+	tc.SetWriteBuffer(socketBuffer)
 	tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3})
 	raw, err := tc.SyscallConn()
 	if err != nil {
@@ -76,45 +80,48 @@ func (c *conn) unregister() {
 		delete(t.byRem, c.flow.Remote)
 	}
 	if c.accepted {
-		t.count--
+		t.dismiss(addrOf(c.nc.RemoteAddr()))
 	}
 	t.mu.Unlock()
 	metricConns.Dec()
 }
 
-// enqueue takes a job unless the connection is closed or its queue full.
-func (c *conn) enqueue(j job) bool {
-	select {
-	case <-c.closed:
-		return false
-	default:
+// send queues a packet for writing; false if another way must be found. A far
+// end for which so much waits does not read.
+func (c *conn) send(j job) bool {
+	err := c.out.put(j)
+	if errors.Is(err, errQueueFull) {
+		closedUnread.Inc()
+		c.close()
 	}
-	select {
-	case c.out <- j:
-		return true
-	default:
-		return false
-	}
+	return err == nil
 }
 
 func (c *conn) write() {
-	defer c.drain()
 	for {
 		select {
 		case <-c.closed:
+			c.elsewhere(c.out.close(), net.ErrClosed)
 			return
-		case j := <-c.out:
+		case <-c.out.wake:
+		}
+		jobs := c.out.take()
+		for i, j := range jobs {
 			if j.tooLate() {
 				c.t.next(j, errTooLate)
 				continue
 			}
 			c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
 			if _, err := c.nc.Write(j.p.Data); err != nil {
-				// Part of it may have arrived; the same bytes by another way are
-				// a retransmission.
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					closedUnread.Inc()
+				}
 				metricBroken.Inc()
 				c.close()
-				c.t.next(j, err)
+				// Part of it may have arrived; the same bytes by another way are
+				// a retransmission.
+				c.elsewhere(jobs[i:], err)
+				c.elsewhere(c.out.close(), net.ErrClosed)
 				return
 			}
 			metricSent.Inc()
@@ -122,66 +129,58 @@ func (c *conn) write() {
 	}
 }
 
-// drain sends what was queued on a connection that broke by its next hops.
-// A job enqueued after this is lost like one in the kernel's buffer: only a
-// transaction's timer can tell.
-func (c *conn) drain() {
-	for {
-		select {
-		case j := <-c.out:
-			c.t.next(j, net.ErrClosed)
-		default:
-			return
-		}
+// elsewhere sends what a connection that broke did not by its next hops.
+func (c *conn) elsewhere(jobs []job, why error) {
+	for _, j := range jobs {
+		c.t.next(j, why)
 	}
 }
 
 func (c *conn) read() {
 	defer c.unregister()
-	f := framer{max: c.t.cfg.MaxMessage}
-	buf := make([]byte, 16384)
-	var begun time.Time
+	f := framer{max: c.t.cfg.Limits.Message}
+	p := patience{limits: c.t.cfg.Limits}
+	if c.accepted {
+		p.first = time.Now().Add(p.limits.FirstMessage)
+	}
 	for {
-		limit := time.Now().Add(c.t.cfg.Idle)
-		if f.started() {
-			if begun.IsZero() {
-				begun = time.Now()
-			}
-			limit = begun.Add(c.t.cfg.MessageTimeout)
-		} else {
-			begun = time.Time{}
-		}
-		c.nc.SetReadDeadline(limit)
-		n, err := c.nc.Read(buf)
+		c.nc.SetReadDeadline(p.until(time.Now(), f.started()))
+		n, err := c.nc.Read(f.space())
 		if err != nil {
-			if f.started() {
-				metricMalformed.Inc()
-			}
+			p.ended(err, f.started())
 			return
 		}
-		f.add(buf[:n])
-		if !c.frames(&f, &begun) {
+		f.took(n)
+		if !c.frames(&f, &p) {
 			return
 		}
 	}
 }
 
 // frames delivers all whole messages; false if the stream lost its place.
-func (c *conn) frames(f *framer, begun *time.Time) bool {
+func (c *conn) frames(f *framer, p *patience) bool {
 	for {
 		msg, pings, err := f.next()
-		for range pings {
-			c.enqueue(job{p: Packet{Data: crlf}})
+		if extra := pings - pongsPerRead; extra > 0 {
+			ignoredPings.Add(extra)
+		}
+		for range min(pings, pongsPerRead) {
+			c.send(job{p: Packet{Data: crlf}})
 		}
 		if err != nil {
 			metricMalformed.Inc()
+			if errors.Is(err, errTooLarge) {
+				closedOversize.Inc()
+			} else {
+				closedNoLength.Inc()
+			}
 			c.refuseFrame(msg, err)
 			return false
 		}
 		if msg == nil {
 			return true
 		}
-		*begun = time.Time{}
+		p.heard()
 		c.t.deliver(msg, c.flow)
 	}
 }
@@ -189,17 +188,21 @@ func (c *conn) frames(f *framer, begun *time.Time) bool {
 // refuseFrame answers a request whose length can't be known, as the last thing
 // said on the connection.
 func (c *conn) refuseFrame(head []byte, cause error) {
-	_, err := Parse(head)
+	msg, err := Parse(head)
+	req, _ := msg.(*Request) // without its body it may be sound
+	ref := Refusal{Code: 400, Reason: "Content-Length Unknown"}
 	var bad *Malformed
-	if !errors.As(err, &bad) || bad.Request == nil {
+	if errors.As(err, &bad) {
+		req, ref = bad.Request, bad.Refusal
+	}
+	if req == nil || req.Method == "ACK" {
 		return
 	}
-	ref := bad.Refusal
 	if errors.Is(cause, errTooLarge) {
 		ref = Refusal{Code: 513, Reason: "Message Too Large"}
 	}
-	tag := NewTag("refused", bad.Request.Get("Call-ID"), bad.Request.Get("From"))
-	p := Respond(bad.Request, c.flow, tag, ref, nil)
+	tag := NewTag("refused", req.Get("Call-ID"), req.Get("From"))
+	p := Respond(req, c.flow, tag, ref, nil)
 	c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
 	c.nc.Write(p.Data)
 }
@@ -208,7 +211,7 @@ func (c *conn) refuseFrame(head []byte, cause error) {
 type peer struct {
 	t     *Transport
 	hop   Hop
-	queue chan job
+	queue *outbox
 }
 
 // toPeer queues a job for a destination, making it if needed.
@@ -220,54 +223,67 @@ func (t *Transport) toPeer(h Hop, j job) error {
 	}
 	p := t.peers[h]
 	if p == nil {
-		p = &peer{t: t, hop: h, queue: make(chan job, queueLength)}
+		if len(t.peers) >= t.cfg.Limits.Peers {
+			return errManyPeers
+		}
+		p = &peer{t: t, hop: h, queue: newOutbox()}
 		t.peers[h] = p
 		t.done.Go(p.run)
 	}
-	select {
-	case p.queue <- j:
-		return nil
-	default:
-		return errQueueFull
-	}
+	return p.queue.put(j)
 }
 
 // peerIdle is how long a destination without connection and work is kept.
 const peerIdle = time.Minute
 
 func (p *peer) run() {
-	var c *conn
-	var rest time.Time // not dialled again before
-	var lastErr error
+	var d dialled
 	idle := time.NewTicker(peerIdle)
 	defer idle.Stop()
 	for {
 		select {
 		case <-p.t.ctx.Done():
-			p.drain(errClosed)
+			for _, j := range p.queue.close() {
+				p.t.next(j, errClosed)
+			}
 			return
 		case <-idle.C:
-			if (c == nil || !c.open()) && p.retire() {
+			if (d.conn == nil || !d.conn.open()) && p.retire() {
 				return
 			}
-		case j := <-p.queue:
-			if c == nil || !c.open() {
-				if time.Now().Before(rest) {
-					p.t.next(j, lastErr)
-					continue
-				}
-				nc, err := p.dial()
-				if err != nil {
-					lastErr, rest = err, time.Now().Add(restAfterFail)
-					p.t.next(j, err)
-					continue
-				}
-				c = p.t.start(nc, false)
-			}
-			if !c.enqueue(j) {
-				p.t.next(j, errQueueFull)
+		case <-p.queue.wake:
+			for _, j := range p.queue.take() {
+				p.pass(&d, j)
 			}
 		}
+	}
+}
+
+// dialled is a peer's connection, or why there is none.
+type dialled struct {
+	conn *conn
+	err  error
+	rest time.Time // not dialled again before
+}
+
+// pass gives a job to the destination's connection, dialled if need be, or on to
+// its next hop.
+func (p *peer) pass(d *dialled, j job) {
+	if d.conn == nil || !d.conn.open() {
+		if time.Now().Before(d.rest) {
+			p.t.next(j, d.err)
+			return
+		}
+		nc, err := p.dial()
+		if err != nil {
+			d.err, d.rest = err, time.Now().Add(restAfterFail)
+			p.t.next(j, err)
+			return
+		}
+		d.conn = p.t.start(nc, false)
+	}
+	if !d.conn.send(j) {
+		p.t.next(j, errQueueFull)
 	}
 }
 
@@ -298,20 +314,9 @@ func (p *peer) dial() (net.Conn, error) {
 func (p *peer) retire() bool {
 	p.t.mu.Lock()
 	defer p.t.mu.Unlock()
-	if len(p.queue) > 0 {
+	if !p.queue.closeIfEmpty() {
 		return false
 	}
 	delete(p.t.peers, p.hop)
 	return true
-}
-
-func (p *peer) drain(err error) {
-	for {
-		select {
-		case j := <-p.queue:
-			p.t.next(j, err)
-		default:
-			return
-		}
-	}
 }

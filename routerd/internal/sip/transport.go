@@ -20,7 +20,6 @@ var (
 	metricMalformed = metrics.NewCounter("routerd_sip_malformed_messages_total")
 	metricInvalid   = metrics.NewCounter("routerd_sip_invalid_requests_total")
 	metricStrangers = metrics.NewCounter("routerd_sip_refused_sources_total")
-	metricTooMany   = metrics.NewCounter("routerd_sip_refused_connections_total")
 	metricBroken    = metrics.NewCounter("routerd_sip_broken_connections_total")
 	metricUnsent    = metrics.NewCounter("routerd_sip_unsent_messages_total")
 	metricDials     = metrics.NewCounter("routerd_sip_dials_total")
@@ -38,15 +37,8 @@ type TransportConfig struct {
 	// Source is the local address of outbound connections. The zero Addr is
 	// that of the first listener.
 	Source netip.Addr
-	// MaxMessage bounds one message in bytes (default 65535), MaxConns accepted
-	// connections (default 1024).
-	MaxMessage int
-	MaxConns   int
-	// MessageTimeout is how long a begun message may take to arrive (default
-	// 10 s), Idle how long a connection may say nothing (default 2 h).
-	MessageTimeout time.Duration
-	Idle           time.Duration
-	Logger         *slog.Logger
+	Limits Limits
+	Logger *slog.Logger
 }
 
 const (
@@ -57,18 +49,19 @@ const (
 	// by then: an INVITE that still went out would ring where nobody cancels.
 	// With connectTimeout before and tune's bound on the kernel's buffer after
 	// it, this stays below the 2 s after which the router tries another contact.
-	packetLife  = 900 * time.Millisecond
-	queueLength = 4096
+	packetLife = 900 * time.Millisecond
 	// restAfterFail is how long a next hop that refused is not tried again, so
 	// that a queue for a dead edge moves on at once.
 	restAfterFail = time.Second
 )
 
 var (
-	errClosed    = errors.New("transport is closed")
-	errQueueFull = errors.New("send queue is full")
-	errNoHop     = errors.New("nowhere to send to")
-	errTooLate   = errors.New("waited too long for a connection")
+	errClosed     = errors.New("transport is closed")
+	errClosedConn = errors.New("connection is closed")
+	errQueueFull  = errors.New("send queue is full")
+	errManyPeers  = errors.New("too many destinations")
+	errNoHop      = errors.New("nowhere to send to")
+	errTooLate    = errors.New("waited too long for a connection")
 )
 
 // Transport carries messages over TCP and UDP. Malformed and invalid requests
@@ -83,11 +76,12 @@ type Transport struct {
 	tcp []net.Listener
 	udp []*net.UDPConn
 
-	mu    sync.Mutex
-	conns map[*conn]struct{}
-	byRem map[string]*conn // open connections by remote address
-	peers map[Hop]*peer    // outbound destinations
-	count int              // accepted connections
+	mu      sync.Mutex
+	conns   map[*conn]struct{}
+	byRem   map[string]*conn   // open connections by remote address
+	peers   map[Hop]*peer      // outbound destinations
+	count   int                // accepted connections
+	sources map[netip.Addr]int // of those, by address
 }
 
 // job is a packet on its way.
@@ -104,22 +98,11 @@ func (j *job) tooLate() bool { return !j.since.IsZero() && time.Since(j.since) >
 // so messages of one connection stay in order and none overtakes another; it
 // must not block for long.
 func Listen(cfg TransportConfig, handle func(Message, Flow)) (*Transport, error) {
-	if cfg.MaxMessage == 0 {
-		cfg.MaxMessage = 65535
-	}
-	if cfg.MaxConns == 0 {
-		cfg.MaxConns = 1024
-	}
-	if cfg.MessageTimeout == 0 {
-		cfg.MessageTimeout = 10 * time.Second
-	}
-	if cfg.Idle == 0 {
-		cfg.Idle = 2 * time.Hour
-	}
+	cfg.Limits = cfg.Limits.withDefaults()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	t := &Transport{cfg: cfg, handle: handle, conns: map[*conn]struct{}{}, byRem: map[string]*conn{}, peers: map[Hop]*peer{}}
+	t := &Transport{cfg: cfg, handle: handle, conns: map[*conn]struct{}{}, byRem: map[string]*conn{}, peers: map[Hop]*peer{}, sources: map[netip.Addr]int{}}
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	if err := t.open(); err != nil {
 		t.Close()
@@ -203,7 +186,7 @@ func (t *Transport) Send(p Packet, failed func(error)) {
 		t.mu.Lock()
 		c := t.byRem[p.Conn]
 		t.mu.Unlock()
-		if c != nil && c.enqueue(j) {
+		if c != nil && c.send(j) {
 			return
 		}
 	}
@@ -269,14 +252,8 @@ func (t *Transport) accept(l net.Listener) {
 			nc.Close()
 			continue
 		}
-		t.mu.Lock()
-		full := t.count >= t.cfg.MaxConns
-		if !full {
-			t.count++
-		}
-		t.mu.Unlock()
-		if full {
-			metricTooMany.Inc()
+		if refused := t.admit(addrOf(nc.RemoteAddr())); refused != nil {
+			refused.Inc()
 			nc.Close()
 			continue
 		}
@@ -308,8 +285,9 @@ func (t *Transport) readUDP(u *net.UDPConn) {
 		if n <= 4 && len(trimCRLF(buf[:n])) == 0 {
 			continue // keep-alive
 		}
-		if n > t.cfg.MaxMessage {
+		if n > t.cfg.Limits.Message {
 			metricMalformed.Inc()
+			ignoredOversize.Inc()
 			continue
 		}
 		data := append([]byte(nil), buf[:n]...)
@@ -331,8 +309,12 @@ func (t *Transport) deliver(data []byte, flow Flow) {
 	if err != nil {
 		metricMalformed.Inc()
 		var bad *Malformed
-		if errors.As(err, &bad) && bad.Request != nil {
+		switch {
+		case !errors.As(err, &bad):
+		case bad.Request != nil:
 			t.refuse(bad.Request, flow, bad.Refusal)
+		default:
+			ignored(trimCRLF(data))
 		}
 		return
 	}

@@ -217,7 +217,7 @@ func TestMalformedMessageCostsItselfNotTheConnection(t *testing.T) {
 func TestLostPlaceEndsTheConnection(t *testing.T) {
 	f := func(code int, data []byte) {
 		t.Helper()
-		b, _ := listen(t, TransportConfig{MaxMessage: 2000})
+		b, _ := listen(t, TransportConfig{Limits: Limits{Message: 2000}})
 		c := dial(t, b.Addrs()[0])
 		c.Write(data)
 		if code != 0 {
@@ -235,7 +235,7 @@ func TestLostPlaceEndsTheConnection(t *testing.T) {
 }
 
 func TestSlowSenderIsCutOff(t *testing.T) {
-	b, _ := listen(t, TransportConfig{MessageTimeout: 50 * time.Millisecond})
+	b, _ := listen(t, TransportConfig{Limits: Limits{MessageTime: 50 * time.Millisecond}})
 	c := dial(t, b.Addrs()[0])
 	c.Write([]byte("INVITE sip:a@b SIP/2.0\r\n"))
 	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
@@ -244,7 +244,7 @@ func TestSlowSenderIsCutOff(t *testing.T) {
 }
 
 func TestDribblingSenderIsCutOff(t *testing.T) {
-	b, _ := listen(t, TransportConfig{MessageTimeout: 100 * time.Millisecond})
+	b, _ := listen(t, TransportConfig{Limits: Limits{MessageTime: 100 * time.Millisecond}})
 	c := dial(t, b.Addrs()[0])
 	c.Write([]byte("INVITE sip:a@b SIP/2.0\r\nX: "))
 	closed := make(chan struct{})
@@ -307,7 +307,7 @@ func TestAPacketThatWaitedTooLongIsNotSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.start(c, false).enqueue(job{p: Packet{Data: p.Data}, failed: func(err error) { failed <- err }, since: old})
+	a.start(c, false).send(job{p: Packet{Data: p.Data}, failed: func(err error) { failed <- err }, since: old})
 	if err := await(t, "failure", failed); !errors.Is(err, errTooLate) {
 		t.Errorf("failure %v", err)
 	}
@@ -335,7 +335,7 @@ func TestKeepAliveIsAnswered(t *testing.T) {
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
-	b, in := listen(t, TransportConfig{MaxConns: 1})
+	b, in := listen(t, TransportConfig{Limits: Limits{Conns: 1}})
 	first := dial(t, b.Addrs()[0])
 	first.Write(invite())
 	await(t, "message", in)

@@ -1,9 +1,10 @@
-// Command loadtest proves the tier on one machine: it starts all of it, places
+// Command setup|demo|load|scenario|up [flags]test proves the tier on one machine: it starts all of it, places
 // calls, breaks it, and holds what was measured against what was promised.
 //
 //	loadtest setup   find or build Kamailio, SIPp and baresip
 //	loadtest demo    ten calls, two kills, four refusals, in under a minute
 //	loadtest load    a peak minute through the whole tier (T14)
+//	loadtest scenario NAME|all  the promises of loadtest/scenarios, by SIPp
 //	loadtest up      the same tier, running until Ctrl-C
 //
 // Each target writes out/<target>.json. The exit code is 0 only if every
@@ -58,7 +59,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 		return errUsage
 	}
 	commands := map[string]func(context.Context, *flag.FlagSet, []string, io.Writer) error{
-		"setup": setup, "demo": runDemo, "load": runLoad, "up": runUp,
+		"setup": setup, "demo": runDemo, "load": runLoad, "up": runUp, "scenario": runScenario,
 	}
 	f, ok := commands[args[0]]
 	if !ok {

@@ -35,6 +35,7 @@ type site struct {
 	Media       []string
 	Join        []string
 	RouterPorts []int
+	MoreEdges   []string
 	ClusterHost string
 	Realm       string
 }
@@ -44,7 +45,7 @@ type site struct {
 func (l *Lab) writeConfigs() error {
 	base := site{
 		plan: l.plan, Run: l.path("run"), PKI: l.pki.Dir, Prompts: l.options.Prompts,
-		Join: l.plan.gossip(), RouterPorts: routerPorts, ClusterHost: ClusterHost, Realm: Realm,
+		Join: l.plan.gossip(), RouterPorts: routerPorts, ClusterHost: ClusterHost, Realm: Realm, MoreEdges: l.options.Edges,
 	}
 	for _, h := range l.plan.SBCs {
 		s := base

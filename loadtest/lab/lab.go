@@ -131,7 +131,7 @@ func (l *Lab) prepare() error {
 	if err := l.writeConfigs(); err != nil {
 		return err
 	}
-	if err := l.writeKamcmd(); err != nil {
+	if err := l.writeTools(); err != nil {
 		return err
 	}
 	for _, h := range l.plan.hosts() {
@@ -140,24 +140,6 @@ func (l *Lab) prepare() error {
 			revive: l.plan.is(l.plan.Routers, h.Name) || l.plan.is(l.plan.Workers, h.Name),
 			told:   func(line string) { fmt.Fprintf(l.options.Progress, "lab: %s\n", line) },
 		}
-	}
-	return nil
-}
-
-// writeKamcmd writes run/kamcmd for people: outside the lab's namespace the
-// Debian 13 root's kamcmd runs by that root's own loader.
-func (l *Lab) writeKamcmd() error {
-	command := "kamcmd"
-	if root := l.options.Toolchain.Root(); root != "" {
-		loaders, err := filepath.Glob(filepath.Join(root, "lib*", "ld-linux-*.so.*"))
-		if err != nil || len(loaders) == 0 {
-			return fmt.Errorf("the Debian 13 root in %s has no loader", root)
-		}
-		command = fmt.Sprintf("'%s' --library-path $(echo '%s'/usr/lib/*-linux-gnu) '%s/usr/sbin/kamcmd'", loaders[0], root, root)
-	}
-	script := fmt.Sprintf("#!/bin/sh\n# Usage: kamcmd edge-1 dispatcher.list\nname=$1\nshift\nexec %s -s \"unix:%s/$name.ctl\" \"$@\"\n", command, l.path("run"))
-	if err := os.WriteFile(l.path("run", "kamcmd"), []byte(script), 0o755); err != nil {
-		return fmt.Errorf("write run/kamcmd: %w", err)
 	}
 	return nil
 }

@@ -27,6 +27,7 @@ type Options struct {
 	Routing   *acd.Config       // replaces the routing made of the fields above
 	Tune      func(*acd.Config) // changes that routing
 	Env       []string          // added to the environment of routerd and mediad
+	Edges     []string          // IP addresses that routers take for edges beside the two: a test that plays one
 	Progress  io.Writer         // a line per step; discarded if nil
 
 	// edgesOnly leaves routers and workers out: a test of the edges plays the

@@ -1,10 +1,10 @@
-// Command setup|demo|load|scenario|up [flags]test proves the tier on one machine: it starts all of it, places
+// Command loadtest proves the tier on one machine: it starts all of it, places
 // calls, breaks it, and holds what was measured against what was promised.
 //
 //	loadtest setup   find or build Kamailio, SIPp and baresip
 //	loadtest demo    ten calls, two kills, four refusals, in under a minute
 //	loadtest load    a peak minute through the whole tier (T14)
-//	loadtest scenario NAME|all  the promises of loadtest/scenarios, by SIPp
+//	loadtest scenario NAME...|all  the promises of loadtest/scenarios, by SIPp
 //	loadtest up      the same tier, running until Ctrl-C
 //
 // Each target writes out/<target>.json. The exit code is 0 only if every
@@ -30,7 +30,7 @@ import (
 
 func main() { os.Exit(lab.Main(run)) }
 
-const usage = `usage: loadtest setup|demo|load|up [flags]; -h after a command lists its flags
+const usage = `usage: loadtest setup|demo|load|scenario|up [flags]; -h after a command lists its flags
 `
 
 // errFailed says that a check did not hold; the report has said which.

@@ -92,8 +92,10 @@ From: <sip:+7495@x>;tag=far
 To: <sip:+74950000001@y>;tag=tag
 Call-ID: abc@sbc
 CSeq: 1 ACK
-Content-Length: 0
+Content-Type: application/sdp
+Content-Length: 5
 
+v=0
 `).(*sip.Request), sip.Flow{})
 	b.apply(acd.LegAnswered{OnCall: acd.OnCall{Call: call, Epoch: epoch, Records: []acd.LegRecord{{Leg: acd.CallerLeg, Record: record(t, leg)}}},
 		Leg: acd.CallerLeg, Media: acd.Media{Address: "127.0.0.9", Codec: "PCMA"}})

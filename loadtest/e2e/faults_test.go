@@ -35,6 +35,12 @@ const (
 // raise starts a tier whose operator lets the phone ring for so long.
 func raise(t *testing.T, ring time.Duration, change ...func(*lab.Options)) *tier {
 	t.Helper()
+	return raiseWith(t, endpoint.AgentConfig{Ring: ring}, change...)
+}
+
+// raiseWith starts a tier whose operator's phone is as given.
+func raiseWith(t *testing.T, phone endpoint.AgentConfig, change ...func(*lab.Options)) *tier {
+	t.Helper()
 	dir := t.TempDir()
 	tools, err := lab.SetUp(t.Context(), os.Stderr)
 	if err != nil {
@@ -78,15 +84,15 @@ func raise(t *testing.T, ring time.Duration, change ...func(*lab.Options)) *tier
 		}
 		t.Cleanup(s.callers[sbc].Close)
 	}
-	s.phone, err = endpoint.NewAgent(t.Context(), endpoint.AgentConfig{
-		User: account.ID, Password: account.Password, Domain: lab.ClusterHost, Local: netip.AddrFrom4([4]byte{127, 10, 5, 1}),
-		Edge: s.addr(lab.Edge1, lab.PortAgents), Transport: endpoint.UDP, Ring: ring, Tone: agentTone, Source: 2, Hear: []int{callerTone},
-		OnCall: func(c *endpoint.Call) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.legs = append(s.legs, c)
-		},
-	})
+	phone.User, phone.Password, phone.Domain = account.ID, account.Password, lab.ClusterHost
+	phone.Local, phone.Edge, phone.Transport = netip.AddrFrom4([4]byte{127, 10, 5, 1}), s.addr(lab.Edge1, lab.PortAgents), endpoint.UDP
+	phone.Tone, phone.Source, phone.Hear = agentTone, 2, []int{callerTone}
+	phone.OnCall = func(c *endpoint.Call) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.legs = append(s.legs, c)
+	}
+	s.phone, err = endpoint.NewAgent(t.Context(), phone)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,7 @@ type AgentConfig struct {
 	Silent     bool   // signalling only
 	SilentPort uint16 // the media port a silent phone names; 9 if 0
 	NoAnswer   bool   // rings for ever
+	NoEvents   bool   // answers without telephone-event: keys come by INFO
 	Refuse     int    // after Ring: the SIP code it declines with instead of answering
 
 	// OnCall is told of each call as its INVITE arrives; it must not block.
@@ -110,7 +111,7 @@ func (a *Agent) take(*sip.Request) *Call {
 	}
 	a.busy = true
 	c := newCall(a.stack, offer{codecs: a.cfg.Codecs, suites: a.cfg.Suites, tone: a.cfg.Tone, source: a.cfg.Source,
-		hear: a.cfg.Hear, mux: a.cfg.MuxRTCP, silent: a.cfg.Silent, silentPort: a.cfg.SilentPort})
+		hear: a.cfg.Hear, mux: a.cfg.MuxRTCP, silent: a.cfg.Silent, silentPort: a.cfg.SilentPort, deaf: a.cfg.NoEvents})
 	c.talkTime, c.talkOnlyTo = a.cfg.Talk, a.cfg.TalkOnlyTo
 	c.inbound = true
 	c.ringTime, c.refuse = a.cfg.Ring, a.cfg.Refuse
@@ -190,7 +191,7 @@ func (c *Call) pickUp(d description, codec Codec, theirs crypto) {
 		_ = c.decline(500, "No media port")
 		return
 	}
-	c.local.events = len(d.events) > 0 && codec == PCMA && d.events[codec.clock()] == 101
+	c.local.events = !c.offer.deaf && len(d.events) > 0 && codec == PCMA && d.events[codec.clock()] == 101
 	c.local.types = map[Codec]uint8{codec: d.codecs[codec]}
 	c.local.cryptos[0].tag = theirs.tag
 	if err := c.start(d, c.local.cryptos[0], theirs, codec); err != nil {

@@ -25,6 +25,7 @@ type offer struct {
 	hear       []int  // Hz it listens for
 	mux        bool
 	plain      bool   // offer RTP/AVP
+	deaf       bool   // no telephone-event
 	silent     bool   // signalling only: no sockets, no packets
 	silentPort uint16 // named in the SDP all the same
 }
@@ -104,7 +105,7 @@ func (c *Call) BeginTalk() {
 // prepare opens the media port and writes keys for every suite offered.
 func (c *Call) prepare(host netip.Addr) error {
 	c.local = local{addr: host, port: cmp.Or(c.offer.silentPort, 9), mux: c.offer.mux, version: 1, id: uint32(time.Now().Unix()), plain: c.offer.plain,
-		codecs: c.offer.codecs, events: true}
+		codecs: c.offer.codecs, events: !c.offer.deaf}
 	if !c.offer.silent {
 		m, err := openMedia(host, c.offer.mux)
 		if err != nil {

@@ -49,6 +49,7 @@ type CallParams struct {
 	Hear     []int  // Hz to listen for
 	MuxRTCP  bool
 	Plain    bool // offer RTP/AVP: to be refused
+	NoEvents bool // offer no telephone-event: keys come by INFO
 	Silent   bool // no media sockets, no packets
 	// Drop names own packets, by number, that are never sent: it tests the
 	// counters of the other side.
@@ -57,7 +58,7 @@ type CallParams struct {
 
 // Call sends an INVITE and returns; Answered and Done tell what came of it.
 func (c *Caller) Call(p CallParams) (*Call, error) {
-	call := newCall(c.stack, offer{codecs: p.Codecs, suites: p.Suites, tone: p.Tone, source: p.Source, hear: p.Hear, mux: p.MuxRTCP, plain: p.Plain, silent: p.Silent})
+	call := newCall(c.stack, offer{codecs: p.Codecs, suites: p.Suites, tone: p.Tone, source: p.Source, hear: p.Hear, mux: p.MuxRTCP, plain: p.Plain, deaf: p.NoEvents, silent: p.Silent})
 	if err := call.prepare(c.cfg.Local); err != nil {
 		return nil, err
 	}

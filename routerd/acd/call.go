@@ -182,6 +182,9 @@ func (m *Machine) promptStarted(c *call, b PromptStarted) Result {
 	if promised != nil {
 		leg = promised.ID
 	}
+	if c.holdStarted(b) {
+		return Result{Applied: true}
+	}
 	if leg == "" || b.Leg != leg || b.Prompt != c.Prompt.Name && (b.Prompt != announcement || c.State != CallWaiting) {
 		return m.noop(ReasonUnexpected)
 	}
@@ -304,6 +307,9 @@ func (m *Machine) callEndedFact(c *call) {
 		stamp("bridged", c.Bridged).stamp("ended", c.Ended).
 		seconds("wait", between(c.Enqueued, waited)).seconds("talk", between(c.Bridged, c.Ended)).
 		int("offers", c.Offers).text("chain", string(c.Chain)).counted("transfers", c.Transfers).media(media)
+	if c.Holds > 0 {
+		w.int("holds", c.Holds).seconds("held", c.HeldFor)
+	}
 	if c.Number != "" {
 		w.flag("callback", c.Callback).text("task", string(c.Task)).int("attempts", c.Attempts)
 	}

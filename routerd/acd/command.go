@@ -199,6 +199,17 @@ type (
 	}
 	// LegUpdated only replaces records: ACK, target refresh, session refresh.
 	LegUpdated struct{ OnCall }
+	// LegHeld: the far end of an answered leg put it on hold (sendonly, inactive
+	// or 0.0.0.0). LegResumed: it took it back. Both go with the answer to the
+	// offer that said so.
+	LegHeld struct {
+		OnCall
+		Leg LegID `cbor:"4,keyasint"`
+	}
+	LegResumed struct {
+		OnCall
+		Leg LegID `cbor:"4,keyasint"`
+	}
 	// PromptStarted reports a PlayPrompt carried out. Duration is 0 for an
 	// endless prompt. Failed lets the call go on without it.
 	PromptStarted struct {
@@ -370,6 +381,8 @@ func (LegUpdated) isCommand()          {}
 func (PromptStarted) isCommand()       {}
 func (AgentStatusSet) isCommand()      {}
 func (RegistrationChanged) isCommand() {}
+func (LegHeld) isCommand()             {}
+func (LegResumed) isCommand()          {}
 func (DigitsCollected) isCommand()     {}
 func (CallTagged) isCommand()          {}
 func (CallTransferred) isCommand()     {}

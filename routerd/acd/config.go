@@ -14,6 +14,7 @@ type Config struct {
 	Calendars   []Calendar `cbor:"7,keyasint,omitempty" yaml:"calendars"`
 	Chains      []Chain    `cbor:"8,keyasint,omitempty" yaml:"chains"`
 	Outbound    Outbound   `cbor:"9,keyasint,omitzero" yaml:"outbound"`
+	HoldMusic   string     `cbor:"40,keyasint,omitempty" yaml:"hold_music"` // for whom the other party holds; empty: the queue's music
 }
 
 // Trunk is one SBC link, or a group of SBCs that are one to us.

@@ -110,8 +110,15 @@ const (
 	// from): to (queue:, agent:, chain: or number: and the name), reason, talk,
 	// ticket.
 	FactCallTransferred = "call.transferred"
+	// FactLegHeld (call, leg, agent for an agent's, queue), its far end put the
+	// leg on hold: role.
+	FactLegHeld = "leg.held"
+	// FactLegResumed (call, leg, agent for an agent's, queue): role, held (how
+	// long).
+	FactLegResumed = "leg.resumed"
 	// FactLegEnded (call, leg, agent for an agent's), one per leg, its CDR:
-	// role, cause, code (if any), trunk and number (of one that was dialled),
+	// role, cause, code (if any), holds and held (if it was on hold: how often,
+	// and how long in all), trunk and number (of one that was dialled),
 	// started, answered (machine times in ns, 0: never), codec, suite, media.
 	FactLegEnded = "leg.ended"
 	// FactCallEnded (call, agent who talked last, queue it was in last, node), one
@@ -122,7 +129,8 @@ const (
 	// sip_call_id, ticket, arrived, answered, enqueued, bridged (first), ended
 	// (machine times in ns, 0: never), wait (from ticket to conversation), talk
 	// (from the first conversation to the end), offers, chain (it came through
-	// last), transfers (if any), codec, suite, media, and of callbacks and tasks
+	// last), transfers (if any), holds and held (of
+	// all legs, if any), codec, suite, media, and of callbacks and tasks
 	// callback (true), task, attempts. From is the customer's number, whoever
 	// called.
 	FactCallEnded = "call.ended"

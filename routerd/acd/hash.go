@@ -138,6 +138,9 @@ func (c *Config) digest(d *digest) {
 			d.text("always", c.Numbers[i].Number)
 		}
 	}
+	if c.HoldMusic != "" {
+		d.text("hold", c.HoldMusic)
+	}
 }
 
 func digestSkills(d *digest, skills []Skill) {
@@ -271,6 +274,10 @@ func (c *Call) digest(d *digest) {
 	d.num(uint64(c.Moves), uint64(c.ToldPosition))
 	digestSkills(d, c.Needs)
 	digestCard(d, c.Card)
+	if c.Holds != 0 || c.HeldFor != 0 {
+		d.text("holds")
+		d.num(uint64(c.Holds), uint64(c.HeldFor))
+	}
 }
 
 func (v *ConfigVersion) digest(d *digest) {
@@ -292,6 +299,11 @@ func (l *Leg) digest(d *digest) {
 	d.bytes(l.Record)
 	d.text(string(l.Trunk), l.Number)
 	d.num(uint64(l.Offer), uint64(l.RingFor))
+	if l.Held != 0 || l.HeldFor != 0 || l.Holds != 0 || l.HoldMusic != "" || l.HoldHeard {
+		d.text("hold", l.HoldMusic)
+		d.num(uint64(l.Held), uint64(l.HeldFor), uint64(l.Holds))
+		d.flag(l.HoldHeard)
+	}
 }
 
 func digestContacts(d *digest, contacts []Contact) {

@@ -198,7 +198,7 @@ func (m *Machine) legOver(c *call, id LegID, cause string, code int) Result {
 // endedBy tells a party that hung up from a leg that was lost.
 func endedBy(party, cause string, code int) string {
 	switch cause {
-	case "timeout", "expired", CauseMedia, CauseLost, CauseNoDialog:
+	case "timeout", "expired", "no-session", CauseMedia, CauseLost, CauseNoDialog:
 		return BySystem
 	}
 	if code != 0 {
@@ -219,6 +219,7 @@ func (m *Machine) legDone(c *call, l *Leg, cause string, code int) {
 		l.Cause, l.Code = cause, code // else it keeps the cause for which it was ended
 	}
 	m.stopLegTimers(c, l)
+	m.holdOver(c, l)
 	l.State, l.Contacts = LegOver, nil
 	m.freeChannel(l.Trunk)
 	w := m.fact(Fact{Kind: FactLegEnded, Call: c.ID, Leg: l.ID, Agent: l.Agent}).
@@ -228,6 +229,9 @@ func (m *Machine) legDone(c *call, l *Leg, cause string, code int) {
 	}
 	if l.Number != "" {
 		w.text("trunk", string(l.Trunk)).text("number", l.Number)
+	}
+	if l.Holds > 0 {
+		w.int("holds", l.Holds).seconds("held", l.HeldFor)
 	}
 	w.stamp("started", l.Started).stamp("answered", l.Answered).media(l.Media)
 	if drained {

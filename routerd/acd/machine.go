@@ -185,6 +185,8 @@ func (b LegEnded) head() OnCall      { return b.OnCall }
 func (b LegUpdated) head() OnCall    { return b.OnCall }
 func (b PromptStarted) head() OnCall { return b.OnCall }
 
+func (b LegHeld) head() OnCall           { return b.OnCall }
+func (b LegResumed) head() OnCall        { return b.OnCall }
 func (b DigitsCollected) head() OnCall   { return b.OnCall }
 func (b CallTagged) head() OnCall        { return b.OnCall }
 func (b CallTransferred) head() OnCall   { return b.OnCall }
@@ -229,6 +231,10 @@ func (m *Machine) applyToCall(body onCall) Result {
 		return m.legOver(c, b.Leg, b.Cause, 0)
 	case CallTransferred:
 		return m.callTransferred(c, b)
+	case LegHeld:
+		return m.legHeld(c, b)
+	case LegResumed:
+		return m.legResumed(c, b)
 	case DigitsCollected:
 		return m.digitsCollected(c, b)
 	case CallTagged:

@@ -176,7 +176,7 @@ func (m *Machine) accept(c *call, l *Leg, media Media) {
 
 // connect gives the orders of a talking call; both may be repeated.
 func (m *Machine) connect(c *call) {
-	m.order(c, Bridge{A: c.Caller, B: c.AgentLeg})
+	m.bridge(c)
 	m.order(c, StartRecording{})
 }
 

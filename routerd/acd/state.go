@@ -267,6 +267,9 @@ type Call struct {
 	Awaits       AgentID       `cbor:"63,keyasint"` // the step's agent is busy and waited for
 	Transfers    int           `cbor:"64,keyasint"`
 	Parted       Time          `cbor:"65,keyasint"` // an agent gave it away last; 0: never
+
+	Holds   int           `cbor:"90,keyasint,omitempty"` // of all its legs
+	HeldFor time.Duration `cbor:"91,keyasint,omitempty"` // likewise, those that are over
 }
 
 // Prompt is what a leg was ordered to hear.
@@ -318,6 +321,12 @@ type Leg struct {
 	Offer    int       `cbor:"15,keyasint"` // Call.Offers when it was made: the devices of one agent share it
 
 	RingFor time.Duration `cbor:"16,keyasint"` // how long it may ring
+
+	Held      Time          `cbor:"40,keyasint,omitempty"` // its far end holds since; 0: not
+	HeldFor   time.Duration `cbor:"41,keyasint,omitempty"` // all its holds that are over
+	Holds     int           `cbor:"42,keyasint,omitempty"`
+	HoldMusic string        `cbor:"43,keyasint,omitempty"` // that the other party was ordered to hear
+	HoldHeard bool          `cbor:"44,keyasint,omitempty"` // and does
 }
 
 // AgentInfo is what the machine knows of an agent beyond the configuration.

@@ -33,6 +33,8 @@ var verbs = map[string]func(*script, *args) ([]string, error){
 	"audit":        (*script).audit,
 	"hash":         (*script).hash,
 	"transfer":     (*script).transfer,
+	"hold":         (*script).hold,
+	"resume":       (*script).resume,
 	"activate":     (*script).activate,
 	"tick":         (*script).tick,
 	"repeat":       (*script).repeat,
@@ -74,6 +76,7 @@ func scriptConfig(a *args) acd.Config {
 	support := sales
 	support.ID = "support"
 	cfg := acd.Config{
+		HoldMusic:   a.text("hold-music", ""),
 		Trunks:      []acd.Trunk{{ID: "sbc-a", Channels: a.number("channels", 0)}, {ID: "sbc-b"}},
 		MaxChannels: a.number("max-channels", 0),
 		Numbers: []acd.Number{
@@ -206,10 +209,10 @@ func (s *script) update(a *args) ([]string, error) {
 	return s.propose(acd.LegUpdated{OnCall: s.head(a)})
 }
 
-// prompt CALL [name=hello] [lasts=3s] [failed=yes]
+// prompt CALL [leg=1] [name=hello] [lasts=3s] [failed=yes]
 func (s *script) prompt(a *args) ([]string, error) {
 	return s.propose(acd.PromptStarted{
-		OnCall: s.head(a), Leg: acd.CallerLeg, Prompt: a.text("name", "hello"),
+		OnCall: s.head(a), Leg: acd.LegID(a.text("leg", string(acd.CallerLeg))), Prompt: a.text("name", "hello"),
 		Duration: a.duration("lasts"), Failed: a.text("failed", "") == "yes",
 	})
 }

@@ -77,3 +77,12 @@ func (s *script) transfer(a *args) ([]string, error) {
 	}
 	return s.propose(body)
 }
+
+// hold CALL leg=N: that leg's far end puts it on hold; resume takes it back.
+func (s *script) hold(a *args) ([]string, error) {
+	return s.propose(acd.LegHeld{OnCall: s.head(a), Leg: acd.LegID(a.text("leg", ""))})
+}
+
+func (s *script) resume(a *args) ([]string, error) {
+	return s.propose(acd.LegResumed{OnCall: s.head(a), Leg: acd.LegID(a.text("leg", ""))})
+}

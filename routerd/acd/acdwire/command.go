@@ -70,6 +70,8 @@ var types = []acd.Body{
 	28: acd.SinkConfirmed{},
 	29: acd.TrunkStateChanged{},
 	30: acd.BindingsChanged{},
+	31: acd.LegHeld{},
+	32: acd.LegResumed{},
 }
 
 var numbers = func() map[reflect.Type]uint {

@@ -63,6 +63,8 @@ var samples = func() map[uint]acd.Body {
 		29: acd.TrunkStateChanged{Trunk: "sbc-a", Edge: "127.0.0.3:5062", State: acd.LinkDown, Cause: "no answer"},
 		30: acd.BindingsChanged{Agent: "ann", SIPID: "reg", CSeq: 3, Bindings: []acd.Binding{{Contact: contact, Expires: time.Minute}}, All: true,
 			Nonce: "n1", Count: 2},
+		31: acd.LegHeld{OnCall: on, Leg: "2"},
+		32: acd.LegResumed{OnCall: on, Leg: "2"},
 	}
 }()
 
@@ -78,7 +80,7 @@ var older = map[uint][]acd.Body{
 			MaxLength: 9, MissedLimit: 3, RejectDelay: 5 * time.Second, Strategy: acd.LongestIdle,
 		}},
 		Agents: []acd.Agent{{ID: "ann", Name: "Ann", Queues: []acd.QueueID{"sales"}, HA1SHA256: "aa", HA1MD5: "bb", AutoAvailable: true}},
-	}}, beforeTrunks(samples[1].(acd.ConfigApplied))},
+	}}, beforeTrunks(samples[1].(acd.ConfigApplied)), beforeHold(samples[1].(acd.ConfigApplied))},
 	2:  {acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443"}},
 	7:  {beforeTrunks(samples[7].(acd.CallArrived))},
 	9:  {beforeTrunks(samples[9].(acd.LegProgressed))},
@@ -89,6 +91,7 @@ var older = map[uint][]acd.Body{
 func beforeTrunks[T acd.Body](body T) acd.Body {
 	switch b := acd.Body(body).(type) {
 	case acd.ConfigApplied:
+		b = beforeHold(b)
 		b.Config.Trunks = []acd.Trunk{{ID: "sbc-a", Channels: 60}}
 		b.Config.Outbound.ShowCaller = false
 		b.Config.Numbers = slices.Clone(b.Config.Numbers)
@@ -107,6 +110,12 @@ func beforeTrunks[T acd.Body](body T) acd.Body {
 	return body
 }
 
+// beforeHold is a configuration as it was before it named music for hold.
+func beforeHold(b acd.ConfigApplied) acd.ConfigApplied {
+	b.Config.HoldMusic = ""
+	return b
+}
+
 // fullConfig sets every field of a configuration.
 var fullConfig = func() acd.Config {
 	needs := []acd.Skill{{Skill: "german", Level: 5}}
@@ -117,7 +126,7 @@ var fullConfig = func() acd.Config {
 			NumbersIn:  []acd.NumberRule{{Match: "8XXXXXXXXXX", Strip: 1, Prepend: "+7"}},
 			NumbersOut: []acd.NumberRule{{Match: "+7*", Strip: 2, Prepend: "8"}},
 		}},
-		MaxChannels: 120,
+		MaxChannels: 120, HoldMusic: "hold",
 		Numbers: []acd.Number{{
 			Number: "+100", Greeting: "hello", Queue: "sales", Chain: "vip", Priority: 1, Needs: needs, Card: []acd.Attr{{Key: "city", Value: "Omsk"}}, Always: true,
 			Rules: []acd.Rule{{

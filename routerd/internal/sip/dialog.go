@@ -338,7 +338,7 @@ func (l *Leg) reoffer(now Time, req *Request, flow Flow) Output {
 		return Output{Send: []Packet{l.answer(req, flow, NoSuchDialog, nil)}}
 	}
 	r.In = l.newServerTx(req, flow)
-	if len(offer) == 0 || bytes.Equal(offer, r.RemoteSDP) {
+	if bytes.Equal(offer, r.RemoteSDP) && len(offer) > 0 {
 		return l.AnswerOffer(now, 200, r.LocalSDP) // the session stays, only its timer starts anew
 	}
 	// An edge that was told 100 waits for minutes: who comes after us must know.

@@ -59,6 +59,7 @@ test: check
 	$(GO) test $(GO_TEST_FLAGS) -race $$($(GO) list ./... | grep -v /loadtest)
 	$(GO) test $(GO_TEST_FLAGS) -race -p 1 ./loadtest/...
 	$(GO) test ./routerd/acd/acdtest -run TestTwin -steps 1000000 -v
+	$(GO) test ./routerd/internal/sim -run TestTakeoverAtEveryPoint -v
 
 # A million commands of the random world beside the naive twin; a failure prints its seed.
 twin: go

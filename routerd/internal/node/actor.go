@@ -105,6 +105,7 @@ func (a *actor) takeUp() {
 	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]fact{}
 	a.across = map[acd.LegID]heard{}
 	var records []acd.LegRecord
+	over := map[acd.LegID]bool{} // kept only while its BYE may be repeated
 	a.n.view(func(m *acd.Machine) {
 		c, ok := m.Call(a.call)
 		if !ok || c.Owner != a.n.owner() {
@@ -112,14 +113,17 @@ func (a *actor) takeUp() {
 		}
 		a.epoch = c.Epoch
 		for _, l := range c.Legs {
-			if len(l.Record) > 0 && l.State != acd.LegOver {
+			if len(l.Record) > 0 {
 				records = append(records, acd.LegRecord{Leg: l.ID, Record: l.Record})
+				over[l.ID] = l.State == acd.LegOver
 			}
 		}
 	})
 	for _, r := range records {
 		leg := new(sip.Leg)
-		if err := leg.UnmarshalBinary(r.Record); err != nil {
+		if err := leg.UnmarshalBinary(r.Record); over[r.Leg] && (err != nil || !leg.Lingers(a.n.machineTime())) {
+			continue
+		} else if err != nil {
 			a.n.log.Error("a leg's record can't be read: the leg is given up", "call_id", a.call, "leg", r.Leg, "err", err)
 			a.report(r.Leg, ended(r.Leg, "record"))
 			continue

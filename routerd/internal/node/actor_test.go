@@ -227,3 +227,53 @@ Content-Length: 0
 		t.Errorf("%d packets from a router whose call another one has, stale %t: want none", sent()-before-1, b.a.stale)
 	}
 }
+
+// A router dies between the commit of a BYE and its answer: whoever gets the
+// repeat says 200, while the call has another leg to end and after.
+func TestARepeatedByeIsToldThatAllIsOver(t *testing.T) {
+	bye := parse(t, `
+BYE sip:c@127.0.0.1 SIP/2.0
+Via: SIP/2.0/TCP 127.0.0.2:5062;branch=z9hG4bKbye
+Max-Forwards: 70
+From: <sip:+7495@x>;tag=far
+To: <sip:+74950000001@y>;tag=tag
+Call-ID: abc@sbc
+CSeq: 2 BYE
+Content-Length: 0
+
+`)
+	b := newCallBench(t)
+	agent := b.talk()
+	answers := func() (codes string) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, p := range b.sent {
+			if bytes.HasPrefix(p.Data, []byte("SIP/2.0 ")) {
+				codes += string(p.Data[8:11]) + " "
+			}
+		}
+		b.sent = nil
+		return codes
+	}
+	b.a.receive(arrival{msg: bye})
+	if got := answers(); got != "200 " {
+		t.Fatalf("the BYE is answered %q", got)
+	}
+	other := &actor{n: b.n, call: b.a.call, box: newMailbox()}
+	other.takeUp()
+	if got := answers(); got != "" {
+		t.Errorf("the next owner begins with %q", got)
+	}
+	other.receive(arrival{msg: bye})
+	if got := answers(); got != "200 " {
+		t.Errorf("the next owner answers %q", got)
+	}
+	b.apply(acd.LegEnded{OnCall: acd.OnCall{Call: b.a.call, Epoch: b.a.epoch}, Leg: agent, Cause: "hangup"})
+	if _, open := b.log.machine.Call(b.a.call); open {
+		t.Fatal("the call is still open")
+	}
+	b.n.receive(bye, sip.Flow{Network: "tcp", Remote: "127.0.0.2:5062", Local: "127.0.0.1:5060"})
+	if got := answers(); got != "200 " {
+		t.Errorf("after the call's end: %q", got)
+	}
+}

@@ -190,11 +190,19 @@ func (a *actor) arrive(m newCall) {
 	}
 }
 
-// refuseStray answers what belongs to no call (RFC 3261 section 12.2.2).
+// refuseStray answers what belongs to no call (RFC 3261 section 12.2.2). A BYE of
+// a call that is over comes again where the router that took it died before it
+// said so: the far end has what it wanted.
 func (n *Node) refuseStray(msg sip.Message, flow sip.Flow) {
 	strays.Inc()
 	req, ok := msg.(*sip.Request)
 	if !ok || req.Method == "ACK" {
+		return
+	}
+	over := false
+	n.view(func(m *acd.Machine) { _, over = m.Closed(n.callOf(msg)) })
+	if over && req.Method == "BYE" {
+		n.refuse(req, flow, sip.Refusal{Code: 200, Reason: "OK"})
 		return
 	}
 	n.refuse(req, flow, sip.NoSuchDialog)

@@ -106,12 +106,15 @@ func (a *actor) takeUp() {
 	}
 	a.epoch = c.Epoch
 	for _, l := range c.Legs {
-		if len(l.Record) == 0 || l.State == acd.LegOver {
+		if len(l.Record) == 0 {
 			continue
 		}
 		leg := new(sip.Leg)
 		if err := leg.UnmarshalBinary(l.Record); err != nil {
 			a.n.w.fail(PromiseTerminal, "call %s: record of leg %s: %v", a.call, l.ID, err)
+		}
+		if l.State == acd.LegOver && !leg.Lingers(a.n.machineTime()) {
+			continue
 		}
 		a.legs[l.ID] = leg
 		a.act(l.ID, leg.Resume(a.n.machineTime(), a.n.local(a.call, leg.LocalTag())))

@@ -21,6 +21,8 @@ type caller struct {
 	gone     bool
 	ended    string // cause
 	tag      string // the tag of whoever answered
+	keys     string // pressed
+	taken    int    // of keys
 }
 
 // newCaller lets a customer call at a moment, wait and talk as long as patience
@@ -41,34 +43,41 @@ func (c *caller) dial(patience time.Duration) {
 	c.far.after(patience, c.hangUp)
 	if w.chance(300) {
 		key := pick(w, []string{"0", "1"})
-		c.far.after(w.between(3*time.Second, 15*time.Second), func() { c.press(key, 1, 0) })
+		c.far.after(w.between(3*time.Second, 15*time.Second), func() { c.press(key) })
 	}
 }
 
 // press is a key in the caller's RTP, which the media worker tells every router
-// until one has dealt with it.
-func (c *caller) press(key string, serial uint64, tries int) {
-	w := c.far.w
-	if !c.live() || !c.answered || tries == 10 {
+// until one has dealt with it, together with those before that are not dealt
+// with.
+func (c *caller) press(key string) {
+	if !c.live() || !c.answered {
 		return
 	}
-	done := false
+	c.keys += key
+	if len(c.keys) == c.taken+1 {
+		c.tellKeys(0)
+	}
+}
+
+func (c *caller) tellKeys(tries int) {
+	w := c.far.w
+	if !c.live() || c.taken == len(c.keys) || tries == 10 {
+		return
+	}
 	call := callIDOf(c.d.id, c.d.leg.LocalTag())
+	upTo, keys := len(c.keys), c.keys[c.taken:]
 	for _, r := range w.routers {
 		if !r.up {
 			continue
 		}
 		r.after(w.between(200*time.Microsecond, 3*time.Millisecond), func() {
 			if owner, _, ok := r.machine.OwnerOf(call); ok && owner == r.owner() {
-				r.post(call, heard{acd.CallerLeg, serial, key, func() { done = true }})
+				r.post(call, heard{acd.CallerLeg, uint64(upTo), keys, func() { c.taken = max(c.taken, upTo) }})
 			}
 		})
 	}
-	c.far.after(500*time.Millisecond, func() {
-		if !done {
-			c.press(key, serial, tries+1)
-		}
-	})
+	c.far.after(500*time.Millisecond, func() { c.tellKeys(tries + 1) })
 }
 
 func (c *caller) hangUp() {

@@ -182,6 +182,10 @@ func (r *router) refuseStray(msg sip.Message, flow sip.Flow) {
 	if !ok || req.Method == "ACK" {
 		return
 	}
+	if _, over := r.machine.Closed(callOf(msg)); over && req.Method == "BYE" {
+		r.refuse(req, flow, sip.Refusal{Code: 200, Reason: "OK"})
+		return
+	}
 	r.refuse(req, flow, sip.NoSuchDialog)
 }
 

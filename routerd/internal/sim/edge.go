@@ -224,7 +224,10 @@ func (e *edge) fromFarRequest(f *farEnd, req *sip.Request, data []byte) {
 func (e *edge) ways(req *sip.Request) []*router {
 	all := append([]*router(nil), e.w.routers...)
 	e.w.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	owner, _ := req.RequestURI().Params.Get("n")
+	owner, named := req.RequestURI().Params.Get("n")
+	if !named {
+		owner = e.w.favourite
+	}
 	rank := func(r *router) int {
 		switch {
 		case !e.state[r.id].active:

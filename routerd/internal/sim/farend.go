@@ -21,6 +21,7 @@ type farEnd struct {
 
 	invited func(d *dialog, req *sip.Request) // an INVITE that opens a dialog
 	told    func(d *dialog, e sip.Event)
+	heard   func(msg sip.Message) // of every message, before it is acted on
 }
 
 // dialog is one dialog of a far end.
@@ -84,6 +85,9 @@ func (f *farEnd) take(e *edge, data []byte) {
 		f.w.fail(PromiseTerminal, "%s gets what can't be parsed: %v\n%s", f.name, err, data)
 	}
 	f.w.note(f.name, "gets", firstWords(data), msg.CallID(), 0)
+	if f.heard != nil {
+		f.heard(msg)
+	}
 	flow := sip.Flow{Network: "tcp", Remote: e.addr, Local: f.addr}
 	d := f.dialogs[msg.CallID()]
 	switch m := msg.(type) {

@@ -252,6 +252,9 @@ func (h *history) fact(f *acd.Fact) {
 			h.w.fail(PromiseOneCall, "call %s is bridged twice", c.id)
 		}
 		c.bridged = true
+	case acd.FactCallTransferred:
+		delete(h.busy, f.Agent)
+		c.bridged = false
 	case acd.FactLegEnded:
 		h.legEnded(c, f)
 	case acd.FactCallEnded:

@@ -86,15 +86,20 @@ func (r *router) boot() {
 	r.gossip.look(r)
 }
 
-// crash is kill -9, or a machine that loses power.
+// crash is a machine that loses power, or a process that ends with what it was
+// writing: connections break and what was under way on them is lost.
 func (r *router) crash(why string) {
-	if !r.up {
-		return
+	if r.up {
+		r.die(why)
+		r.w.net.hostGone(r.name)
 	}
+}
+
+// die is kill -9: the kernel still delivers what the process had written.
+func (r *router) die(why string) {
 	r.w.note(r.name, "dies", why, "", 0)
 	r.stop()
 	r.disk.crash()
-	r.w.net.hostGone(r.name)
 }
 
 // halt is node.halt: the process ends itself, the supervisor starts a new life.
@@ -271,7 +276,8 @@ func (r *router) local(call acd.CallID, tag string) sip.Local {
 		Contact: fmt.Sprintf("sip:%s@%s;transport=tcp;n=%s", call, r.addr, r.node),
 		SentBy:  r.addr, Network: "tcp", Tag: tag, Product: "Trunkline",
 		Headers: []sip.Header{{Name: "X-Trunkline-Call", Value: string(call)}},
-		MinSE:   90 * time.Second,
+		// As short as it may be: a run is short.
+		SessionExpires: 90 * time.Second, MinSE: 90 * time.Second,
 	}
 	for i := range r.w.edges {
 		e := r.w.edges[(i+r.id)%len(r.w.edges)]

@@ -31,10 +31,8 @@ type Outcome struct {
 
 // Run runs one seed. Every line of its trace goes to out, if that is not nil.
 func Run(seed uint64, out io.Writer) (o Outcome) {
-	w := &World{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x7472756e6b)), fars: map[string]*farEnd{}, customers: map[string]*customer{}, called: map[string]*dialog{}}
+	w := newWorld(seed)
 	w.trace.out = out
-	w.net = newNetwork(w)
-	w.judge = newJudge(w)
 	w.plan = newPlan(w)
 	defer func() {
 		v := recover()
@@ -57,6 +55,13 @@ func Run(seed uint64, out io.Writer) (o Outcome) {
 	}
 	w.judge.drained()
 	return o
+}
+
+func newWorld(seed uint64) *World {
+	w := &World{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x7472756e6b)), fars: map[string]*farEnd{}, customers: map[string]*customer{}, called: map[string]*dialog{}}
+	w.net = newNetwork(w)
+	w.judge = newJudge(w)
+	return w
 }
 
 func (w *World) failure(v any) *Failure {
@@ -84,19 +89,7 @@ func (w *World) end() {
 
 // build makes the site and schedules what will happen.
 func (w *World) build() {
-	for i := range w.plan.nodes {
-		w.routers = append(w.routers, newRouter(w, i))
-	}
-	for i := range w.plan.workers {
-		w.workers = append(w.workers, newWorker(w, i))
-	}
-	for i := range 2 {
-		w.edges = append(w.edges, newEdge(w, i))
-	}
-	for _, r := range w.routers {
-		r.boot()
-	}
-	w.after(500*time.Millisecond, w.tendWorkers)
+	w.site()
 	for i := range w.plan.config.Agents {
 		phones := 1
 		if w.chance(300) {
@@ -124,6 +117,23 @@ func (w *World) build() {
 	w.breakThings()
 	w.events.push(event{at: healAt, do: w.heal})
 	w.events.push(event{at: closeAt, do: w.close})
+}
+
+// site boots routers, workers and edges.
+func (w *World) site() {
+	for i := range w.plan.nodes {
+		w.routers = append(w.routers, newRouter(w, i))
+	}
+	for i := range w.plan.workers {
+		w.workers = append(w.workers, newWorker(w, i))
+	}
+	for i := range 2 {
+		w.edges = append(w.edges, newEdge(w, i))
+	}
+	for _, r := range w.routers {
+		r.boot()
+	}
+	w.after(500*time.Millisecond, w.tendWorkers)
 }
 
 func (a *seatedAgent) beginShift() {

@@ -26,6 +26,7 @@ type World struct {
 	customers map[string]*customer
 	called    map[string]*dialog // dialogs the routers began, by Call-ID
 	healed    bool
+	favourite string                       // the router that edges give new calls to; "": any
 	atPoint   func(a *actor, point string) // see actor.passes; nil: nobody looks
 }
 

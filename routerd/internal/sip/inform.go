@@ -37,7 +37,8 @@ type informing struct {
 // infoTx is its transaction, which no record holds.
 type infoTx struct {
 	clientTx
-	key Key
+	key   Key
+	again bool // sent by a dead node first
 }
 
 // Inform sends a key to the far end. Informed follows, maybe at once; while
@@ -59,7 +60,7 @@ func (l *Leg) Inform(now Time, k Key) Output {
 	}
 	tx := l.newInfo(now, k)
 	if again {
-		tx.GiveUp = now.Add(infoGrace * l.t1())
+		tx.again, tx.GiveUp = true, now.Add(infoGrace*l.t1())
 	}
 	l.informs = tx
 	return Output{Commit: !again, Send: []Packet{{Data: tx.Data, Hops: tx.Hops}}}
@@ -87,15 +88,16 @@ func (l *Leg) newInfo(now Time, k Key) *infoTx {
 	branch := l.branch("INFO", i.CSeq)
 	b := l.dialogRequest("INFO", i.CSeq, branch, []Header{{"Content-Type", kind}}, []byte(body))
 	l.r.Local.SentBy = own
-	return &infoTx{l.newClientTx(now, "INFO", branch, i.CSeq, Packet{Data: b.data, Hops: b.hops}), k}
+	return &infoTx{clientTx: l.newClientTx(now, "INFO", branch, i.CSeq, Packet{Data: b.data, Hops: b.hops}), key: k}
 }
 
 // informed takes the end of the INFO that is out; res is nil if nothing came.
 func (l *Leg) informed(now Time, code int, res *Response) Output {
-	k := l.informs.key
+	k, again := l.informs.key, l.informs.again
 	l.informs, l.r.Informing = nil, nil
 	var o Output
 	switch {
+	case again && res == nil: // the answer went to the dead node: no sign of a far end without INFO
 	case code == 415 && res != nil && !l.r.PlainInfo && takesPlainInfo(res):
 		l.r.PlainInfo = true
 		return l.Inform(now, k)

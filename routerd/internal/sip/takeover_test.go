@@ -38,3 +38,20 @@ func TestAReinviteByAnotherWayIsAnsweredThere(t *testing.T) {
 		t.Errorf("the refusal: %s; want it on the second branch", show(o))
 	}
 }
+
+// The answer to a key went to the node that died: that says nothing about the
+// far end, and the next keys go out.
+func TestAKeyWhoseAnswerIsLostStopsNoOther(t *testing.T) {
+	l := talking(t)
+	informsWith(t, l, key(1, '1'))
+	l = rebuild(t, l)
+	l.Resume(start, routerLocal())
+	informsWith(t, l, key(1, '1'))
+	var o Output
+	for l.informs != nil {
+		d, _ := l.Deadline()
+		o = l.Tick(d)
+	}
+	wantInformed(t, o, 1, 408)
+	informsWith(t, l, key(2, '2'))
+}

@@ -26,6 +26,7 @@ type actor struct {
 	unusable        map[acd.LegID]fact
 	released, stale bool
 	proved          time.Duration // see node.actor; negative: never
+	across          map[acd.LegID]heard
 }
 
 type arrival struct {
@@ -36,14 +37,6 @@ type arrival struct {
 type newCall struct {
 	invite *sip.Request
 	flow   sip.Flow
-}
-
-// heard is keys that a worker found in a leg's RTP events.
-type heard struct {
-	leg    acd.LegID
-	serial uint64
-	keys   string
-	taken  func()
 }
 
 type undelivered struct {
@@ -100,6 +93,7 @@ func (a *actor) takeUp() {
 	a.epoch, a.stale = 0, false
 	a.legs, a.rings, a.late = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}, nil
 	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]fact{}
+	a.across = map[acd.LegID]heard{}
 	c, ok := a.n.machine.Call(a.call)
 	if !ok || c.Owner != a.n.owner() {
 		return
@@ -146,20 +140,6 @@ func (a *actor) handle(msg any) {
 		if leg := a.legs[m.leg]; leg != nil {
 			a.act(m.leg, leg.SendFailed(a.n.machineTime(), m.packet))
 		}
-	}
-}
-
-// hear is node's actor.hear.
-func (a *actor) hear(m heard) {
-	leg := a.legs[m.leg]
-	if leg == nil {
-		return
-	}
-	if !a.deaf() {
-		a.act(m.leg, leg.Heard(m.serial, m.keys))
-	}
-	if !a.stale && a.t.alive() {
-		m.taken()
 	}
 }
 

@@ -73,7 +73,9 @@ func (c *caller) tellKeys(tries int) {
 		}
 		r.after(w.between(200*time.Microsecond, 3*time.Millisecond), func() {
 			if owner, _, ok := r.machine.OwnerOf(call); ok && owner == r.owner() {
-				r.post(call, heard{acd.CallerLeg, uint64(upTo), keys, func() { c.taken = max(c.taken, upTo) }})
+				told, _ := r.machine.Call(call)
+				peer := told.AgentLeg // connected, as the worker knows
+				r.post(call, heard{acd.CallerLeg, uint64(upTo), keys, peer, func(serial uint64) { c.taken = max(c.taken, int(serial)) }})
 			}
 		})
 	}

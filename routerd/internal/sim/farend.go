@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ type farEnd struct {
 	invited func(d *dialog, req *sip.Request) // an INVITE that opens a dialog
 	told    func(d *dialog, e sip.Event)
 	heard   func(msg sip.Message) // of every message, before it is acted on
+
+	noUpdate bool // it does not allow UPDATE
 }
 
 // dialog is one dialog of a far end.
@@ -170,6 +173,9 @@ func (f *farEnd) forget(d *dialog) {
 
 // send gives a packet to the first edge that takes it.
 func (f *farEnd) send(p sip.Packet) {
+	if f.noUpdate {
+		p.Data = bytes.Replace(p.Data, []byte(", UPDATE"), nil, 1)
+	}
 	ways := make([]string, 0, 4)
 	if p.Conn != "" {
 		ways = append(ways, p.Conn)

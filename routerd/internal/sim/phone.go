@@ -103,12 +103,23 @@ func (p *phone) answer(d *dialog, sdp string) {
 	d.ring.talking = true
 	w.judge.talks(p, d)
 	p.far.act(d, d.leg.Accept(p.far.time(), []byte(sdp)))
+	if w.chance(200) {
+		p.far.after(w.between(500*time.Millisecond, 3*time.Second), func() { p.offer(d, sdp+"a=sendonly\r\n") })
+		p.far.after(w.between(3*time.Second, 6*time.Second), func() { p.offer(d, sdp) })
+	}
 	p.far.after(w.between(time.Second, 12*time.Second), func() {
 		if !d.over {
 			d.ring.closing = true
 			p.far.act(d, d.leg.Bye(p.far.time()))
 		}
 	})
+}
+
+// offer changes the session: the other party is put on hold, or taken back.
+func (p *phone) offer(d *dialog, sdp string) {
+	if !d.over {
+		p.far.act(d, d.leg.Reinvite(p.far.time(), []byte(sdp)))
+	}
 }
 
 func (p *phone) reject(d *dialog, code int) {

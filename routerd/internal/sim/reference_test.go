@@ -85,24 +85,48 @@ var references = []reference{
 		s.customer(func(*dialog) {})
 		s.pickUp(0, func(p *dialog) { s.hangUp(p, "agent") })
 	}, 50 * time.Second},
+	{"keys are collected by INFO", func(s *scene) {
+		s.away(0)
+		s.dial("+102", func(*dialog) {
+			s.later(time.Second, func() { s.inform(5) })
+			s.later(6*time.Second, func() { s.inform(6) })
+			s.later(10*time.Second, func() { s.agents[0].setStatus(acd.Available) })
+		})
+		s.pickUp(0, func(p *dialog) { s.hangUp(p, "agent") })
+	}, 40 * time.Second},
+	{"keys go across as INFO", func(s *scene) {
+		s.dial("+102", nil)
+		s.pickUp(0, func(p *dialog) {
+			for i, key := range []string{"1", "2", "3"} {
+				s.later(time.Duration(i)*300*time.Millisecond, func() { s.key(key) })
+			}
+			s.later(10*time.Second, func() { s.hangUp(p, "agent") })
+		})
+	}, 40 * time.Second},
 	// The caller refreshes its leg, the router the agent's.
 	{"the session is refreshed by both sides", func(s *scene) {
 		s.dial("+102", nil)
 		s.pickUp(0, func(*dialog) { s.later(100*time.Second, func() { s.hangUp(s.caller.d, "caller") }) })
 	}, 130 * time.Second},
+	{"the session is refreshed by re-INVITE", func(s *scene) {
+		s.phones[0].far.noUpdate = true
+		s.dial("+102", nil)
+		s.pickUp(0, func(*dialog) { s.later(60*time.Second, func() { s.hangUp(s.caller.d, "caller") }) })
+	}, 100 * time.Second},
 }
 
 // scene is one run of a reference call.
 type scene struct {
 	*World
-	phones []*phone // of agents a1 and a2
-	caller *caller
-	called *dialog  // a customer's who picked up
-	steps  []string // of the story, in order
-	heard  []string // by far ends, see hear
-	faults []string
-	struck *router // by the test
-	woken  bool    // it goes on after its stop
+	phones  []*phone // of agents a1 and a2
+	caller  *caller
+	called  *dialog  // a customer's who picked up
+	steps   []string // of the story, in order
+	heard   []string // by far ends, see hear
+	faults  []string
+	pressed string  // what far ends heard of keys by INFO
+	struck  *router // by the test
+	woken   bool    // it goes on after its stop
 
 	phoneRings  [2]func(d *dialog)
 	phoneTalks  [2]func(d *dialog)
@@ -271,6 +295,8 @@ func (s *scene) dial(number string, then func(c *dialog)) {
 // told follows what every dialog lives through.
 func (s *scene) told(d *dialog, e sip.Event) {
 	switch e := e.(type) {
+	case sip.Digits:
+		s.pressed += e.Digits
 	case sip.Renegotiated:
 		if f := s.renewed[d]; f != nil {
 			delete(s.renewed, d)
@@ -391,6 +417,12 @@ func (s *scene) hangUp(d *dialog, who string) {
 func (s *scene) key(key string) {
 	s.step("key " + key)
 	s.caller.press(key)
+}
+
+// inform presses one in an INFO of the caller's.
+func (s *scene) inform(serial uint64) {
+	s.step(fmt.Sprintf("INFO %d", serial))
+	s.caller.far.act(s.caller.d, s.caller.d.leg.Inform(s.caller.far.time(), sip.Key{From: "caller", Serial: serial, Sign: '0' + byte(serial)}))
 }
 
 // transfer asks for one by the API until a router says yes or that it is done.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,9 +141,11 @@ func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
 				return nil
 			}
 			delete(a.rings, id)
+			a.keysEnded(id)
 			out = append(out, failed(id, e.Code, e.Reason))
 		case sip.Ended:
 			delete(a.rings, id)
+			a.keysEnded(id)
 			if f := a.unusable[id]; f != nil {
 				out = append(out, f)
 			} else {
@@ -184,23 +187,46 @@ func (a *actor) follow(id acd.LegID, e sip.Event) {
 		return
 	}
 	leg := a.legs[id]
-	switch e.(type) {
+	switch e := e.(type) {
 	case sip.Answered:
 		if a.unusable[id] != nil {
 			a.act(id, leg.Bye(a.n.machineTime()))
 		}
+	case sip.Informed:
+		a.informed(id, e)
 	case sip.Reoffer:
-		address, ok := a.address()
-		if !ok {
-			a.act(id, leg.AnswerOffer(a.n.machineTime(), 488, nil))
-			return
-		}
-		if code := a.ask(address); code != 0 {
-			if a.t.alive() {
-				a.act(id, leg.AnswerOffer(a.n.machineTime(), code, nil))
-			}
-			return
-		}
-		a.act(id, leg.AnswerOffer(a.n.machineTime(), 200, []byte(sdpOf(address))))
+		a.reoffer(id, leg, e.SDP)
 	}
+}
+
+// reoffer is node's actor.reoffer.
+func (a *actor) reoffer(id acd.LegID, leg *sip.Leg, sdp []byte) {
+	address := a.mediaAddress(id)
+	if address == "" {
+		a.act(id, leg.AnswerOffer(a.n.machineTime(), 488, nil))
+		return
+	}
+	if code := a.ask(address); code != 0 {
+		if a.t.alive() {
+			a.act(id, leg.AnswerOffer(a.n.machineTime(), code, nil))
+		}
+		return
+	}
+	out := leg.AnswerOffer(a.n.machineTime(), 200, []byte(sdpOf(address)))
+	if a.report(id, a.holds(id, strings.Contains(string(sdp), "a=sendonly"))) {
+		a.send(id, out.Send)
+	}
+}
+
+// holds is node's.
+func (a *actor) holds(id acd.LegID, held bool) fact {
+	c, _ := a.n.machine.Call(a.call)
+	i := slices.IndexFunc(c.Legs, func(l acd.Leg) bool { return l.ID == id })
+	switch {
+	case i < 0 || c.Legs[i].State != acd.LegUp || held == (c.Legs[i].Held != 0):
+		return updated
+	case held:
+		return func(h acd.OnCall) acd.Body { return acd.LegHeld{OnCall: h, Leg: id} }
+	}
+	return func(h acd.OnCall) acd.Body { return acd.LegResumed{OnCall: h, Leg: id} }
 }

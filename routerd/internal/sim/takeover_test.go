@@ -97,6 +97,7 @@ func (s *scene) run(ref reference, p *played) {
 	p.steps, p.heard, p.faults = s.steps, s.heard, s.faults
 	p.moved = s.judge.history.moved
 	p.digits, p.cdrs = s.ledger()
+	p.digits += " " + s.pressed
 }
 
 // ledger reads the log: the digits that were taken and the calls that ended.
@@ -117,7 +118,7 @@ func (s *scene) ledger() (digits string, cdrs []string) {
 		seen[proposal{cmd.Session, cmd.Seq}] = true
 		for _, f := range s.judge.records[i].facts {
 			if f.Kind == acd.FactCallEnded {
-				cdrs = append(cdrs, f.Attr("outcome")+" by "+f.Attr("by")+": "+f.Attr("cause"))
+				cdrs = append(cdrs, f.Attr("outcome")+" by "+f.Attr("by")+": "+f.Attr("cause")+", held "+f.Attr("holds"))
 			}
 		}
 	}

@@ -8,7 +8,7 @@ PROGRAMS := ./routerd ./routerd/cmd/routerctl ./mediad ./loadtest
 GO_LEAST := 1.26
 
 .DEFAULT_GOAL := help
-.PHONY: help twin demo test load up check sim build setup go clean bench-acd bench-failover
+.PHONY: help fuzz twin demo test load up check sim build setup go clean bench-acd bench-failover bench-sip
 
 help:
 	@echo 'make demo   place ten real calls through the whole tier and kill parts of it'
@@ -16,9 +16,11 @@ help:
 	@echo 'make load   4 000 calls a minute through the whole tier for 60 s'
 	@echo 'make bench-acd  the state machine at full size: commands a second, allocations, what an offer costs, snapshots'
 	@echo 'make bench-failover  how long the log is away: kill -9, SIGSTOP, hand-over, a steady load; FOR=10m for the long one'
+	@echo 'make bench-sip  routers alone under SIPp: latencies, calls a second, open calls held; FOR=60s, HOLD=10m for the long one'
 	@echo 'make up     keep the tier running until Ctrl-C'
 	@echo 'make sim    SEEDS=1000 seeds of the simulator: kills, pauses, cuts, lost writes, in virtual time; SEED=n prints one'
 	@echo 'make twin   a million commands beside the naive twin of the state machine'
+	@echo 'make fuzz   every parser of what comes from outside, FOR=30s each; ONLY=sip those whose name or folder has it'
 	@echo 'make check  formatting, vet, staticcheck, import rules, kamailio -c, quick tests'
 	@echo 'make build  programs into bin/'
 	@echo 'make setup  install or build what is missing on this machine (the others do it too)'
@@ -48,6 +50,12 @@ bench-acd: go
 	@$(GO) build -o bin/acdproof ./loadtest/acdproof
 	@bin/acdproof
 
+# Real routers, SIPp on both sides, no edges and no media. HOLD=10m is the promise; SIPP passes further
+# flags, as SIPP='-rate 200'.
+bench-sip: build
+	@$(GO) build -o bin/sipproof ./loadtest/sipproof
+	@bin/sipproof -for $(FOR) -hold $(or $(HOLD),60s) $(SIPP)
+
 # Each seed is one site and one minute with its own faults; FROM=n begins elsewhere.
 sim: go
 	@mkdir -p bin
@@ -60,6 +68,16 @@ test: check
 	$(GO) test $(GO_TEST_FLAGS) -race -p 1 ./loadtest/...
 	$(GO) test ./routerd/acd/acdtest -run TestTwin -steps 1000000 -v
 	$(GO) test ./routerd/internal/sim -run TestTakeoverAtEveryPoint -v
+
+# Each parser of what comes from outside for FOR; docs/parsers.md lists them. What a target finds
+# it leaves in testdata/fuzz beside it, as a test from then on.
+fuzz: go
+	@printf '%-28s %-22s %12s %8s  %s\n' package target executions kept result; failed=0; \
+	for at in $$(grep -rno --include='*_test.go' '^func Fuzz[A-Za-z]*' . | grep '$(or $(ONLY),.)' | sed 's/:[0-9]*:func /:/'); do \
+		dir=$$(dirname $${at%%:*}); target=$${at##*:}; result=ok; \
+		$(GO) test $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FOR) -parallel 1 >bin/fuzz.log 2>&1 || { result=FAILED; failed=1; cp bin/fuzz.log bin/fuzz-$$target.log; }; \
+		printf '%-28s %-22s %12s %8s  %s\n' $${dir#./} $$target $$(grep -o 'execs: [0-9]*' bin/fuzz.log | tail -n 1 | cut -d' ' -f2) $$(grep -o 'total: [0-9]*' bin/fuzz.log | tail -n 1 | cut -d' ' -f2) $$result; \
+	done; exit $$failed
 
 # A million commands of the random world beside the naive twin; a failure prints its seed.
 twin: go

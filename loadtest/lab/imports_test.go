@@ -30,6 +30,7 @@ var importRules = map[string]struct {
 	"mediad":                {[]string{"mediad", "raftstore/gossip"}, false},
 	"loadtest":              {[]string{"loadtest", "routerd/routeapi", "mediad/mediaapi", "routerd/acd"}, false},
 	"loadtest/raftproof":    {[]string{"loadtest/check", "raftstore"}, false},
+	"loadtest/sipproof":     {[]string{"loadtest/check", "loadtest/lab", "routerd/acd", "mediad/mediaapi", "raftstore/gossip"}, false},
 	"loadtest/acdproof":     {[]string{"loadtest/check", "routerd/acd"}, false},
 }
 

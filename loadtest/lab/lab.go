@@ -91,11 +91,19 @@ func Start(ctx context.Context, o Options) (*Lab, error) {
 		return nil, err
 	}
 	l := &Lab{options: o, plan: newPlan(o.Routers, o.Workers), processes: map[string]*process{}}
+	if o.Alone != nil {
+		l.plan = l.plan.alone(o.Alone.Edges)
+	}
 	if err := l.portsFree(); err != nil {
 		return nil, err
 	}
 	if err := l.prepare(); err != nil {
 		return nil, err
+	}
+	if o.Alone != nil {
+		if err := o.Alone.Ready(l); err != nil {
+			return nil, err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
@@ -158,8 +166,16 @@ func (l *Lab) issueAll() error {
 			}
 		}
 	}
+	for _, h := range l.plan.played {
+		if err := l.pki.issue(ownCA, h.Name, h.Name+roleWorker, h.IP); err != nil {
+			return err
+		}
+	}
 	if err := l.pki.issue(ownCA, CertOperator, CertOperator+roleOperator); err != nil {
 		return err
+	}
+	if len(l.plan.SBCs) == 0 {
+		return nil
 	}
 	return l.pki.issue(rogueCA, CertRogueSBC, SBCA+roleSBC, l.plan.SBCs[0].IP)
 }
@@ -308,7 +324,7 @@ func (l *Lab) Running(name string) bool {
 
 // Addr is a component's own IP address, or "" for an unknown name.
 func (l *Lab) Addr(name string) string {
-	for _, h := range l.plan.hosts() {
+	for _, h := range append(l.plan.hosts(), l.plan.played...) {
 		if h.Name == name {
 			return h.IP
 		}

@@ -30,9 +30,21 @@ type Options struct {
 	Edges     []string          // IP addresses that routers take for edges beside the two: a test that plays one
 	Progress  io.Writer         // a line per step; discarded if nil
 
+	// Alone leaves edges, SBCs and workers out: the caller plays those.
+	Alone *Alone
+
 	// edgesOnly leaves routers and workers out: a test of the edges plays the
 	// routers itself, at the routers' addresses.
 	edgesOnly bool
+}
+
+// Alone is what routers alone are surrounded by.
+type Alone struct {
+	Edges []string // addresses that are heard as edges
+	// Ready runs when keys and certificates are there and before the first router
+	// starts: routers are not ready without a worker. Its certificate and its
+	// place in gossip are m1's.
+	Ready func(*Lab) error
 }
 
 // sourcesAbove is the repository around the current folder.
@@ -73,7 +85,11 @@ func (o *Options) setDefaults() error {
 		*dir = abs
 	}
 	if !o.edgesOnly {
-		for _, name := range []string{"routerd", "mediad"} {
+		programs := []string{"routerd", "mediad"}
+		if o.Alone != nil {
+			programs = programs[:1]
+		}
+		for _, name := range programs {
 			if _, err := os.Stat(filepath.Join(o.Bin, name)); err != nil {
 				return fmt.Errorf("no %s in %s: run `make build`", name, o.Bin)
 			}

@@ -19,6 +19,10 @@ type host struct {
 //	127.10.5.x phones           127.10.6.x callers         127.10.7.x SIPp
 type plan struct {
 	SBCs, Edges, Routers, Workers []host
+
+	// What the caller plays: workers, and the addresses heard as edges.
+	played []host
+	Heard  []host
 }
 
 func newPlan(routers, workers int) plan {
@@ -26,11 +30,21 @@ func newPlan(routers, workers int) plan {
 		SBCs:  []host{{SBCA, "127.10.1.1"}, {SBCB, "127.10.1.2"}},
 		Edges: []host{{Edge1, "127.10.2.1"}, {Edge2, "127.10.2.2"}},
 	}
+	p.Heard = p.Edges
 	for i := 1; i <= routers; i++ {
 		p.Routers = append(p.Routers, host{fmt.Sprintf("r%d", i), fmt.Sprintf("127.10.3.%d", i)})
 	}
 	for i := 1; i <= workers; i++ {
 		p.Workers = append(p.Workers, host{fmt.Sprintf("m%d", i), fmt.Sprintf("127.10.4.%d", i)})
+	}
+	return p
+}
+
+// alone is the plan without all that the caller plays.
+func (p plan) alone(edges []string) plan {
+	p.played, p.Workers, p.Edges, p.SBCs, p.Heard = p.Workers[:1], nil, nil, nil, nil
+	for _, e := range edges {
+		p.Heard = append(p.Heard, host{"", e})
 	}
 	return p
 }
@@ -55,7 +69,7 @@ func (p plan) media(w host) []string { return []string{w.IP + "1", w.IP + "2"} }
 // gossip is where routers and workers find each other.
 func (p plan) gossip() []string {
 	var at []string
-	for _, kind := range [][]host{p.Routers, p.Workers} {
+	for _, kind := range [][]host{p.Routers, p.Workers, p.played} {
 		for _, h := range kind {
 			at = append(at, fmt.Sprintf("%s:%d", h.IP, PortGossip))
 		}

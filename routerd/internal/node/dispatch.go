@@ -187,6 +187,7 @@ func (a *actor) arrive(m newCall) {
 		arrived.Inc()
 		a.epoch = res.Epoch
 		a.send(acd.CallerLeg, out.Send)
+		trying.UpdateDuration(a.invited)
 	}
 }
 

@@ -30,6 +30,7 @@ var (
 	digitsUninformed = metrics.NewCounter("routerd_digits_uninformed_total")
 	dialogsMissing   = metrics.NewCounter("routerd_dialogs_missing_total")
 	dialled          = metrics.NewCounter("routerd_trunk_attempts_total")
+	trying           = metrics.NewHistogram("routerd_call_trying_seconds")
 	setup            = metrics.NewHistogram("routerd_call_setup_seconds")
 	offerOrdered     = metrics.NewSummaryExt("routerd_offer_ordered_seconds", time.Minute, []float64{0.5, 0.99, 1})
 )

@@ -72,8 +72,18 @@ const registrars = 16
 
 // register registers every phone, at the routers in turn.
 func (p *proof) register(ctx context.Context) error {
-	p.say("registering %d phones", p.agents)
 	routers := p.lab.Names()
+	// A router that has just become ready may not have the routing tree yet.
+	for s := (scrape{}); s.have[`routerd_queue_waiting_calls{queue="served"}`] < len(routers); {
+		var err error
+		if s, err = p.scrape(ctx); err != nil {
+			return err
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	p.say("registering %d phones", p.agents)
 	faults := make([]error, registrars)
 	var all sync.WaitGroup
 	for k := range registrars {

@@ -20,6 +20,7 @@ import (
 // and the greatest of what the cluster shares.
 type scrape struct {
 	sum, most map[string]float64
+	have      map[string]int           // how many routers have it
 	cpu       map[string]time.Duration // of each router
 	at        time.Time
 	machine   time.Duration // processor time of everything
@@ -27,7 +28,7 @@ type scrape struct {
 }
 
 func (p *proof) scrape(ctx context.Context) (scrape, error) {
-	s := scrape{sum: map[string]float64{}, most: map[string]float64{}, cpu: p.lab.CPU(), at: time.Now(), machine: machineCPU(), callers: p.callersCPU()}
+	s := scrape{sum: map[string]float64{}, most: map[string]float64{}, have: map[string]int{}, cpu: p.lab.CPU(), at: time.Now(), machine: machineCPU(), callers: p.callersCPU()}
 	for _, r := range p.lab.Names() {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s:%d/metrics", p.lab.Addr(r), lab.PortMetrics), nil)
 		if err != nil {
@@ -42,6 +43,7 @@ func (p *proof) scrape(ctx context.Context) (scrape, error) {
 		for lines.Scan() {
 			name, value, ok := cutLast(lines.Text())
 			if v, err := strconv.ParseFloat(value, 64); ok && err == nil && !strings.HasPrefix(name, "#") {
+				s.have[name]++
 				s.sum[name] += v
 				s.most[name] = max(s.most[name], v)
 			}

@@ -18,6 +18,7 @@ import (
 func runScenario(ctx context.Context, fs *flag.FlagSet, args []string, out io.Writer) error {
 	var c common
 	c.register(fs)
+	in := fs.String("in", filepath.Join("loadtest", "scenarios"), "folder of the scenarios")
 	up := fs.Bool("up", false, "only start the tier, until Ctrl-C, for commands of the READMEs by hand")
 	parallel := fs.Int("parallel", 0, "scenarios at a time (8)")
 	if err := fs.Parse(args); err != nil {
@@ -27,7 +28,7 @@ func runScenario(ctx context.Context, fs *flag.FlagSet, args []string, out io.Wr
 	if err != nil {
 		return err
 	}
-	all, err := scenarios.Load(filepath.Join("loadtest", "scenarios"))
+	all, err := scenarios.Load(*in)
 	if err != nil {
 		return err
 	}

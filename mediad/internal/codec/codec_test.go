@@ -256,13 +256,16 @@ func TestTranscodingKeepsTheTone(t *testing.T) {
 		}
 		var out []int16
 		for i, frame := range frames {
-			var payload []byte
-			if i == 25 && from != to {
-				payload, err = tr.Lost(nil, frames[i+1])
+			if i == 25 {
+				err = tr.Conceal(FrameTicks(from), frames[i+1])
 			} else {
-				payload, err = tr.Transcode(nil, frame)
+				err = tr.Play(frame)
 			}
-			if err != nil {
+			if err != nil || !tr.Ready() {
+				t.Fatalf("%s to %s, frame %d: %v", from, to, i, err)
+			}
+			payload, err := tr.Frame(nil)
+			if err != nil || tr.Ready() {
 				t.Fatalf("%s to %s, frame %d: %v", from, to, i, err)
 			}
 			if out, err = d.Decode(out, payload); err != nil {
@@ -283,38 +286,121 @@ func TestTranscodingKeepsTheTone(t *testing.T) {
 	}
 }
 
-func TestTranscodingDoesNotAllocate(t *testing.T) {
-	for _, to := range []string{PCMU, Opus} {
-		tr, err := NewTranscoder(PCMA, to)
+// Payloads of other lengths come out as 20 ms each, with none of the time lost.
+func TestTranscodingRepacketises(t *testing.T) {
+	for _, ms := range []int{10, 30, 40, 60} {
+		tr, err := NewTranscoder(PCMA, Opus)
 		if err != nil {
 			t.Fatal(err)
 		}
-		payload := AppendALaw(nil, sine(8000, 440, 10000, 160))
-		buffer := make([]byte, 0, 1500)
-		if n := testing.AllocsPerRun(100, func() {
-			if _, err := tr.Transcode(buffer, payload); err != nil {
+		frames := 0
+		for range 600 / ms {
+			if err := tr.Play(make([]byte, 8*ms)); err != nil {
 				t.Fatal(err)
 			}
-		}); n > 0 {
-			t.Errorf("PCMA to %s: %.1f allocations per packet", to, n)
+			for tr.Ready() {
+				payload, err := tr.Frame(nil)
+				if err != nil || PayloadTicks(Opus, payload) != 960 {
+					t.Fatalf("%d ms: a payload of %d ticks, %v", ms, PayloadTicks(Opus, payload), err)
+				}
+				frames++
+			}
+		}
+		if frames != 30 {
+			t.Errorf("%d ms: %d frames of 600 ms", ms, frames)
 		}
 	}
 }
 
-func BenchmarkTranscode(b *testing.B) {
-	for _, to := range []string{PCMU, Opus} {
-		b.Run("PCMA-"+to, func(b *testing.B) {
-			tr, err := NewTranscoder(PCMA, to)
-			if err != nil {
-				b.Fatal(err)
+// What one law's octet means and what the table makes of it differ by no more than
+// the other law's step there; there and back changes little.
+func TestTablesTurnOneLawIntoTheOther(t *testing.T) {
+	f := func(from, to string) {
+		t.Helper()
+		table := Table(from, to)
+		a, err := NewDecoder(from, 8000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := NewDecoder(to, 8000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 256 {
+			x, _ := a.Decode(nil, []byte{byte(i)})
+			y, _ := b.Decode(nil, []byte{table[i]})
+			if diff := math.Abs(float64(x[0]) - float64(y[0])); diff > 16+math.Abs(float64(x[0]))/16 {
+				t.Errorf("%s %02x is %d, %s %02x is %d", from, i, x[0], to, table[i], y[0])
 			}
-			payload := AppendALaw(nil, sine(8000, 440, 10000, 160))
+		}
+	}
+	f(PCMA, PCMU)
+	f("pcmu", "pcma")
+	if Table(PCMA, PCMA) != nil || Table(PCMA, Opus) != nil {
+		t.Error("a table where there is none")
+	}
+}
+
+func TestTranscodingDoesNotAllocate(t *testing.T) {
+	for _, dir := range [][2]string{{PCMA, Opus}, {Opus, PCMU}} {
+		tr, payload := transcoder(t, dir[0], dir[1])
+		buffer := make([]byte, 0, 1500)
+		n := 0
+		if allocs := testing.AllocsPerRun(100, func() {
+			if n++; n%10 == 0 {
+				_ = tr.Conceal(FrameTicks(dir[0]), payload)
+			} else {
+				_ = tr.Play(payload)
+			}
+			if _, err := tr.Frame(buffer); err != nil {
+				t.Fatal(err)
+			}
+		}); allocs > 0 {
+			t.Errorf("%v: %.1f allocations per packet", dir, allocs)
+		}
+	}
+}
+
+// transcoder is one with a payload for it.
+func transcoder(t testing.TB, from, to string) (*Transcoder, []byte) {
+	t.Helper()
+	tr, err := NewTranscoder(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := NewEncoder(from, 8000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := e.Encode(nil, sine(8000, 440, 10000, 160))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr, payload
+}
+
+// BenchmarkTranscode is what 20 ms of one direction cost.
+func BenchmarkTranscode(b *testing.B) {
+	for _, dir := range [][2]string{{PCMA, Opus}, {Opus, PCMA}} {
+		b.Run(dir[0]+"-"+dir[1], func(b *testing.B) {
+			tr, payload := transcoder(b, dir[0], dir[1])
 			buffer := make([]byte, 0, 1500)
 			for b.Loop() {
-				if _, err := tr.Transcode(buffer, payload); err != nil {
+				if err := tr.Play(payload); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := tr.Frame(buffer); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 	}
+	b.Run("PCMA-PCMU", func(b *testing.B) {
+		table, payload := Table(PCMA, PCMU), make([]byte, 160)
+		for b.Loop() {
+			for i, v := range payload {
+				payload[i] = table[v]
+			}
+		}
+	})
 }

@@ -2,18 +2,21 @@ package codec
 
 import "fmt"
 
-// A Transcoder turns the payloads of one codec into those of another. Where
-// one side is G.711 both work at 8 kHz: libopus codes and decodes that rate
-// itself, so nothing is resampled.
+// A Transcoder turns the payloads of one codec into 20 ms payloads of another,
+// whatever time theirs cover. Where one side is G.711 both work at 8 kHz: libopus
+// codes and decodes that rate itself, so nothing is resampled.
+//
+// Its caller plays payloads and conceals losses until Ready, then takes a Frame.
+// Between A-law and mu-law there is no need for it; see Table.
 type Transcoder struct {
 	from, to string
+	clock    int // of the RTP time coming in
 	decoder  *Decoder
 	encoder  *Encoder
-	pcm      []int16
+	pcm      []int16 // decoded, not encoded yet
 }
 
-// NewTranscoder opens a transcoder from one codec to another. Equal codecs
-// are allowed and copy the payload.
+// NewTranscoder opens a transcoder from one codec to another.
 func NewTranscoder(from, to string) (*Transcoder, error) {
 	f, ok := Canonical(from)
 	if !ok {
@@ -35,32 +38,60 @@ func NewTranscoder(from, to string) (*Transcoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Transcoder{from: f, to: t, decoder: decoder, encoder: encoder, pcm: make([]int16, 0, rate*120/1000)}, nil
+	return &Transcoder{from: f, to: t, clock: ClockRate(f), decoder: decoder, encoder: encoder, pcm: make([]int16, 0, rate*160/1000)}, nil
 }
 
-// Transcode appends the translation of payload to dst. It covers the same
-// time; a length that Opus cannot code (30 ms of G.711, say) is an error.
-func (t *Transcoder) Transcode(dst, payload []byte) ([]byte, error) {
-	if t.from == t.to {
-		return append(dst, payload...), nil
-	}
-	pcm, err := t.decoder.Decode(t.pcm[:0], payload)
+// Play takes the next payload.
+func (t *Transcoder) Play(payload []byte) error {
+	pcm, err := t.decoder.Decode(t.pcm, payload)
 	if err != nil {
-		return dst, fmt.Errorf("transcode %s to %s: %w", t.from, t.to, err)
+		return fmt.Errorf("transcode %s to %s: %w", t.from, t.to, err)
 	}
-	return t.encoder.Encode(dst, pcm)
+	t.pcm = pcm
+	return nil
 }
 
-// Lost appends a payload in place of a lost 20 ms packet; next is the payload
-// after it, if it is there already. Between equal codecs a loss is left to the
-// far end, and nothing is appended.
-func (t *Transcoder) Lost(dst, next []byte) ([]byte, error) {
-	if t.from == t.to {
-		return dst, nil
-	}
-	pcm, err := t.decoder.Conceal(t.pcm[:0], t.decoder.Rate()/50, next)
+// Conceal makes up for a loss of so many ticks of the RTP time coming in; next is
+// the payload after it, if it is there already.
+func (t *Transcoder) Conceal(ticks uint32, next []byte) error {
+	pcm, err := t.decoder.Conceal(t.pcm, int(ticks)*t.decoder.Rate()/t.clock, next)
 	if err != nil {
-		return dst, fmt.Errorf("conceal %s: %w", t.from, err)
+		return fmt.Errorf("conceal %s: %w", t.from, err)
 	}
-	return t.encoder.Encode(dst, pcm)
+	t.pcm = pcm
+	return nil
 }
+
+// Ready tells whether 20 ms are there.
+func (t *Transcoder) Ready() bool { return len(t.pcm) >= t.encoder.Rate()/50 }
+
+// Frame appends the payload of 20 ms to dst.
+func (t *Transcoder) Frame(dst []byte) ([]byte, error) {
+	n := t.encoder.Rate() / 50
+	dst, err := t.encoder.Encode(dst, t.pcm[:n])
+	t.pcm = t.pcm[:copy(t.pcm, t.pcm[n:])]
+	return dst, err
+}
+
+// Table is the other law's octet for each of one law, nil unless from and to are
+// A-law and mu-law, in either order (ITU-T G.711). A payload keeps its length and
+// time, and a loss stays one: nothing need be held or made up.
+func Table(from, to string) *[256]byte {
+	f, _ := Canonical(from)
+	t, _ := Canonical(to)
+	switch {
+	case f == PCMA && t == PCMU:
+		return &aLawToMuLaw
+	case f == PCMU && t == PCMA:
+		return &muLawToALaw
+	}
+	return nil
+}
+
+var aLawToMuLaw, muLawToALaw = func() (mu, a [256]byte) {
+	for i := range 256 {
+		mu[i] = AppendMuLaw(nil, AppendFromALaw(nil, []byte{byte(i)}))[0]
+		a[i] = AppendALaw(nil, AppendFromMuLaw(nil, []byte{byte(i)}))[0]
+	}
+	return mu, a
+}()

@@ -348,6 +348,7 @@ func (e *Engine) removeLeg(l *leg) {
 	c.shard.mu.Lock()
 	l.disconnect()
 	l.stopPlaying()
+	l.stopFeed()
 	l.stopKeying()
 	c.shard.remove(l)
 	l.closeSockets()

@@ -68,7 +68,8 @@ type leg struct {
 
 	own    ownStream
 	player *player
-	slot   int // of the shard's wheel while it plays or keys are sent, else -1
+	feed   *transcoding // what is transcoded for it now
+	slot   int          // of the shard's wheel while one of these plays or keys are sent, else -1
 
 	digits digits
 	keying keying

@@ -181,6 +181,7 @@ func (e *Engine) stopMedia(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 
 // startPlaying: under shard.mu.
 func (s *shard) startPlaying(l *leg, p *player) {
+	l.stopFeed()
 	l.player = p
 	s.schedule(l)
 	l.dirty = true
@@ -209,10 +210,10 @@ func (s *shard) schedule(l *leg) {
 	s.wheel[l.slot] = append(s.wheel[l.slot], l)
 }
 
-// unschedule ends that for a leg to which nothing plays and no key is sent: under
-// shard.mu.
+// unschedule ends that for a leg to which nothing plays, nothing is transcoded and
+// no key is sent: under shard.mu.
 func (s *shard) unschedule(l *leg) {
-	if l.slot < 0 || l.player != nil || len(l.keying.Strokes) > 0 {
+	if l.slot < 0 || l.player != nil || l.feed != nil || len(l.keying.Strokes) > 0 {
 		return
 	}
 	slot := s.wheel[l.slot]
@@ -255,11 +256,17 @@ func (s *shard) playSlot(now time.Time) {
 			s.stroke(l, now)
 		}
 		p := l.player
-		if p == nil {
+		switch {
+		case l.keying.held:
+			l.stopFeed()
+			if p != nil {
+				p.fresh = true // it goes on after a pause
+			}
 			continue
-		}
-		if l.keying.held {
-			p.fresh = true // it goes on after a pause
+		case p == nil:
+			if l.feed != nil {
+				s.playFeed(l, now)
+			}
 			continue
 		}
 		if p.frame >= len(p.clips[p.clip].frames) { // where a seek or another codec may lead
@@ -270,7 +277,7 @@ func (s *shard) playSlot(now time.Time) {
 			}
 		}
 		if l.sendable() {
-			s.sendOwn(l, p.codec, p.clips[p.clip].frames[p.frame], s.sinceLast(l, p.codec, now), p.fresh)
+			s.sendOwn(l, p.codec, p.clips[p.clip].frames[p.frame], s.sinceLast(l, p.fresh, now), p.fresh)
 			p.fresh = false
 		}
 		l.dirty = true
@@ -282,8 +289,8 @@ func (s *shard) playSlot(now time.Time) {
 
 // sinceLast is how many frames the timestamp must advance: one while playing
 // on, the length of the pause after one.
-func (s *shard) sinceLast(l *leg, codec sdp.Codec, now time.Time) uint32 {
-	if !l.player.fresh || !l.own.begun {
+func (s *shard) sinceLast(l *leg, fresh bool, now time.Time) uint32 {
+	if !fresh || !l.own.begun {
 		return 1
 	}
 	return uint32(max(1, (now.Sub(l.own.last)+frameTime/2)/frameTime))

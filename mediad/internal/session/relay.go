@@ -7,6 +7,7 @@ import (
 
 	"github.com/pion/rtp"
 
+	"trunkline/mediad/internal/codec"
 	"trunkline/mediad/internal/record"
 	"trunkline/mediad/internal/sdp"
 	"trunkline/mediad/internal/srtp"
@@ -18,8 +19,9 @@ import (
 type route struct {
 	pass  bool
 	pt    uint8
-	trans *transcoding // nil: the payload is passed as it is
 	rates rates        // of events, if they differ
+	table *[256]byte   // from one law of G.711 to the other
+	trans *transcoding // to and from Opus; without any of these the payload stays
 }
 
 // connect relays between two legs from now on, and stops what plays to them.
@@ -57,6 +59,8 @@ func (l *leg) disconnect() {
 	if p := l.peer; p != nil {
 		p.peer, l.peer = nil, nil
 		p.forward, l.forward = [128]route{}, [128]route{}
+		p.stopFeed()
+		l.stopFeed()
 		p.dirty, l.dirty = true, true
 	}
 }
@@ -81,6 +85,10 @@ func routeOneWay(from, to *leg) {
 			}
 			continue
 		}
+		if table := codec.Table(in.Name, to.Send[0].Name); table != nil {
+			from.forward[in.PT] = route{pass: true, pt: to.Send[0].PT, table: table}
+			continue
+		}
 		// Keep a transcoder that is at work: its state is the speech so far.
 		if tr := old[in.PT].trans; tr != nil && tr.from == in && tr.to == to.Send[0] {
 			from.forward[in.PT] = old[in.PT]
@@ -90,6 +98,19 @@ func routeOneWay(from, to *leg) {
 			from.forward[in.PT] = route{pass: true, pt: to.Send[0].PT, trans: tr}
 		}
 	}
+	if tr := to.feed; tr != nil && !from.feeds(tr) {
+		to.stopFeed()
+	}
+}
+
+// feeds tells whether what the leg receives goes through a transcoding.
+func (l *leg) feeds(tr *transcoding) bool {
+	for _, in := range l.Receive {
+		if l.forward[in.PT].trans == tr {
+			return true
+		}
+	}
+	return false
 }
 
 func find(list []sdp.Codec, name string, clock int) (sdp.Codec, bool) {
@@ -115,27 +136,27 @@ func (s *shard) receiveRTP(l *leg, data []byte, from netip.AddrPort, now time.Ti
 		s.countRefused(l, err)
 		return
 	}
-	codec := l.receive[h.PayloadType]
-	newest := l.in.arrived(h, index, len(plain), codec, now)
+	format := l.receive[h.PayloadType]
+	newest := l.in.arrived(h, index, len(plain), format, now)
 	l.dirty = true
 	if newest && from != l.to.Addr() {
 		l.learn(from)
 	}
-	if codec == nil {
+	if format == nil {
 		l.in.misplaced++
 		s.count.misplaced++
 		return
 	}
 	payload := payloadOf(plain, h)
 	l.in.bytes += uint64(len(payload))
-	if codec.Name == sdp.Event {
+	if format.Name == sdp.Event {
 		s.hear(l, h, payload, l.peer != nil && l.forward[h.PayloadType].pass)
 	}
 	if l.call.recording {
-		s.tap(l, codec, h, payload, now)
+		s.tap(l, format, h, payload, now)
 	}
-	if p := l.peer; p != nil && p.hears() && !(codec.Name == sdp.Event && l.digits.Muted) {
-		s.pass(l, p, plain, h, payload)
+	if p := l.peer; p != nil && p.hears() && !(format.Name == sdp.Event && l.digits.Muted) {
+		s.pass(l, p, plain, h, payload, now)
 	}
 }
 
@@ -178,7 +199,7 @@ func payloadOf(plain []byte, h *rtp.Header) []byte {
 // pass protects a packet for the other leg and sends it. The packet keeps its
 // SSRC, sequence number, time and marker: equal in, equal out, whichever
 // worker does it.
-func (s *shard) pass(from, to *leg, plain []byte, h *rtp.Header, payload []byte) {
+func (s *shard) pass(from, to *leg, plain []byte, h *rtp.Header, payload []byte, now time.Time) {
 	r := &from.forward[h.PayloadType]
 	if !r.pass {
 		from.in.misplaced++
@@ -186,11 +207,16 @@ func (s *shard) pass(from, to *leg, plain []byte, h *rtp.Header, payload []byte)
 		return
 	}
 	if r.trans != nil {
-		s.transcode(from, to, r, h, payload)
+		s.feed(to, r.trans, h, payload, now)
 		return
 	}
 	if r.rates != (rates{}) {
 		from.digits.rescale(r.rates, h, plain, payload)
+	}
+	if r.table != nil {
+		for i, v := range payload {
+			payload[i] = r.table[v]
+		}
 	}
 	ssrc := h.SSRC ^ from.Remap
 	if ssrc == to.own.ssrc || ssrc == to.keying.SSRC {
@@ -221,8 +247,8 @@ func (s *shard) send(to *leg, plain []byte) {
 }
 
 // tap hands a packet to the recorder.
-func (s *shard) tap(l *leg, codec *sdp.Codec, h *rtp.Header, payload []byte, now time.Time) {
-	s.packet = record.Packet{Call: l.call.id, Leg: l.id, Side: l.side(), Arrival: now, Codec: codec.Name,
+func (s *shard) tap(l *leg, format *sdp.Codec, h *rtp.Header, payload []byte, now time.Time) {
+	s.packet = record.Packet{Call: l.call.id, Leg: l.id, Side: l.side(), Arrival: now, Codec: format.Name,
 		PayloadType: h.PayloadType, Seq: h.SequenceNumber, Timestamp: h.Timestamp, SSRC: h.SSRC, Payload: payload}
 	s.rec.Append(&s.packet)
 }

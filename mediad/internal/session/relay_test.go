@@ -131,8 +131,9 @@ func TestPayloadTypesAreTranslated(t *testing.T) {
 	until(t, "the stray packet is counted", func() bool { return stats(t, e, "c", "1").Misplaced == 1 })
 }
 
-// A-law to mu-law and Opus to G.711 are transcoded, as streams of our own.
-func TestDifferentCodecsAreTranscoded(t *testing.T) {
+// A-law to mu-law needs no decoder: a packet stays what it is but for its octets,
+// and so does a loss.
+func TestTheLawsAreTurnedIntoEachOther(t *testing.T) {
 	e := newEngine(t, "127.0.0.1")
 	a, b := newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AEAD128GCM, true)
 	a.codecs = []sdp.Codec{{Name: sdp.PCMU, Clock: 8000, PT: 0}}
@@ -140,24 +141,15 @@ func TestDifferentCodecsAreTranscoded(t *testing.T) {
 	a.dial(e, "c")
 	b.ring(e, "c", "2") // PCMA
 	connect(t, e, "c")
-	var before heard
 	for i := range 5 {
 		if i == 3 {
 			a.plain("") // one is lost
 		}
+		seq, ts := uint16(a.seq), a.ts
 		a.send(strings.Repeat("\xff", 160)) // silence in mu-law
-		h := b.hear()
-		if h.payload != strings.Repeat("\xd5", 160) || h.pt != 8 || h.ssrc == a.ssrc {
+		if h := b.hear(); h.payload != strings.Repeat("\xd5", 160) || h.pt != 8 || h.ssrc != a.ssrc || h.seq != seq || h.ts != ts {
 			t.Fatalf("heard %+v", h)
 		}
-		steps := uint32(1)
-		if i == 3 {
-			steps = 2
-		}
-		if i > 0 && (h.seq != before.seq+1 || h.ts != before.ts+160*steps) {
-			t.Errorf("%d: seq %d ts %d after seq %d ts %d", i, h.seq, h.ts, before.seq, before.ts)
-		}
-		before = h
 	}
 }
 

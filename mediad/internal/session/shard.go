@@ -64,7 +64,7 @@ type counts struct {
 	misplaced, unready      uint64
 	unsent                  uint64 // the kernel would not take them
 	reused                  uint64 // would have repeated an index
-	transcoded              uint64
+	transcoded, concealed   uint64
 	rtcpReceived, rtcpSent  uint64
 	rtcpForged              uint64
 	lagged                  uint64 // frames dropped after a stall

@@ -292,3 +292,52 @@ type dump struct{}
 func (dump) Start(string) error         { return nil }
 func (dump) Stop(string)                {}
 func (dump) Append(*record.Packet) bool { return true }
+
+// Each suite talks to each other one, and what comes out is what went in.
+func TestAnySuiteTalksToAnyOther(t *testing.T) {
+	e := newEngine(t, "127.0.0.1")
+	for i, x := range srtp.Suites() {
+		for j, y := range srtp.Suites() {
+			id := fmt.Sprint(i, j)
+			a, b := newPhone(t, x, i%2 == 0), newPhone(t, y, j%2 == 0)
+			a.dial(e, id)
+			b.ring(e, id, "2")
+			connect(t, e, id)
+			a.send("to " + string(y))
+			if h := b.hear(); h.payload != "to "+string(y) {
+				t.Errorf("%s to %s: %q", x, y, h.payload)
+			}
+			b.send("to " + string(x))
+			if h := a.hear(); h.payload != "to "+string(x) {
+				t.Errorf("%s to %s: %q", y, x, h.payload)
+			}
+		}
+	}
+}
+
+// Of what an offer lists the first suite is taken, unless the order says which is
+// preferred; an unknown one is passed over.
+func TestSuitesAreChosenByPreference(t *testing.T) {
+	e := newEngine(t, "127.0.0.1")
+	offer := func(suites ...srtp.Suite) string {
+		p := newPhone(t, suites[0], true)
+		text, _, _ := strings.Cut(p.offer(), "a=crypto:")
+		for i, s := range suites {
+			text += fmt.Sprintf("a=crypto:%d %s inline:%s\r\n", i+1, s, srtp.NewKey(s).Inline())
+		}
+		return text
+	}
+	calls := 0
+	f := func(want srtp.Suite, preferred []string, suites ...srtp.Suite) {
+		t.Helper()
+		calls++
+		r := do(t, e, mediaapi.Request{Command: mediaapi.LegAccept, CallID: fmt.Sprint("p", calls), Leg: "1", SDP: offer(suites...), Suites: preferred})
+		if r.Suite != string(want) || strings.Count(r.SDP, "a=crypto:") != 1 {
+			t.Errorf("%v, preferring %v: %s", suites, preferred, r.Suite)
+		}
+	}
+	f(srtp.AESCM256SHA180, nil, srtp.AESCM256SHA180, srtp.AEAD128GCM)
+	f(srtp.AEAD128GCM, []string{"AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80"}, srtp.AESCM256SHA180, srtp.AEAD128GCM)
+	f(srtp.AESCM256SHA180, []string{"AEAD_AES_256_GCM", "AES_256_CM_HMAC_SHA1_80"}, srtp.AESCM128SHA180, srtp.AESCM256SHA180)
+	f(srtp.AESCM128SHA132, nil, srtp.AESCM128SHA132)
+}

@@ -139,15 +139,17 @@ func (m *Machine) part(a *agent) {
 
 // talkOver sends the agent into wrap-up. Leg ends still to be reported keep
 // offers away but not the wrap-up from running.
-func (m *Machine) talkOver(a *agent, c *call) {
+func (m *Machine) talkOver(a *agent, c *call) { m.wrapUpAfter(a, c.WrapUp, c.WrapUpMax) }
+
+func (m *Machine) wrapUpAfter(a *agent, wrapUp, most time.Duration) {
 	a.IdleSince = m.now
-	if c.WrapUp == 0 || a.Deleted {
+	if wrapUp == 0 || a.Deleted {
 		m.setAgentState(a, Idle)
 		return
 	}
 	m.setAgentState(a, WrapUp)
-	a.WrapUpEnds = m.now.Add(max(c.WrapUp, c.WrapUpMax))
-	m.after(c.WrapUp, timerWrapUp, string(a.ID), "")
+	a.WrapUpEnds = m.now.Add(max(wrapUp, most))
+	m.after(wrapUp, timerWrapUp, string(a.ID), "")
 }
 
 // wrapUp is how long the agent may wrap up after a call of the queue, and up to

@@ -6,7 +6,7 @@ import "slices"
 // minutes, and a phone uses one for many REGISTERs.
 const maxNonces = 16
 
-// NonceUse is how far a nonce was used for REGISTER (RFC 7616 section 3.4).
+// NonceUse is how far a nonce was used for REGISTER or INVITE (RFC 7616 section 3.4).
 type NonceUse struct {
 	Nonce string `cbor:"1,keyasint"`
 	Count uint32 `cbor:"2,keyasint"`

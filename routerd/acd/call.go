@@ -227,17 +227,13 @@ func (m *Machine) endCall(c *call, by, cause string, code int) {
 		panic(fmt.Sprintf("acd: index %d: call %s ends twice", m.index, c.ID))
 	}
 	m.leaveQueue(c)
-	talked := c.AgentLeg != ""
 	m.stopCallTimers(c)
 	if c.Ended == 0 { // else it was settled before the last prompt
 		c.By, c.Cause, c.Ended = by, cause, m.now
 	}
 	c.State, c.AgentLeg = CallEnding, ""
-	if talked && c.Agent != "" {
-		a := m.agents[c.Agent]
-		m.part(a)
-		m.talkOver(a, c)
-	}
+	m.freeAgents(c)
+	m.referralEnds(c)
 	m.unreserve(c, cause)
 	m.cancelOffers(c, cause)
 	if c.Number != "" {
@@ -268,6 +264,8 @@ func (m *Machine) stopCallTimers(c *call) {
 		m.timers.stop(timerRetry, id, "")
 	case CallLeaving:
 		m.timers.stop(timerDismiss, id, "")
+	case CallTalking:
+		m.timers.stop(timerAnswer, id, "") // an agent's who dialled
 	case CallHunting:
 		m.awaitOver(c)
 	}
@@ -278,15 +276,21 @@ func (m *Machine) closeIfOver(c *call) {
 	if c.State != CallEnding || slices.ContainsFunc(c.Legs, func(l Leg) bool { return l.State != LegOver }) {
 		return
 	}
+	if len(c.Beside) > 0 {
+		return // its legs' numbers and its media serve them too
+	}
 	m.callEndedFact(c)
-	m.order(c, Release{Media: slices.Clone(c.Media)})
+	if c.Root == "" {
+		m.order(c, Release{Media: slices.Clone(c.Media)})
+	}
 	delete(m.calls, c.ID)
 	if m.owned[c.Owner.Node]--; m.owned[c.Owner.Node] == 0 {
 		delete(m.owned, c.Owner.Node)
 	}
-	m.closed[c.ID] = &Closed{Call: c.ID, Owner: c.Owner, Epoch: c.Epoch, Media: c.Media}
+	m.closed[c.ID] = &Closed{Call: c.ID, Owner: c.Owner, Epoch: c.Epoch, Media: c.Media, Root: c.Root}
 	m.after(closedMemory, timerClosed, string(c.ID), "")
 	m.leaveMedia(c)
+	m.besideOver(c)
 }
 
 // callEndedFact is the call's CDR.
@@ -309,6 +313,9 @@ func (m *Machine) callEndedFact(c *call) {
 		int("offers", c.Offers).text("chain", string(c.Chain)).counted("transfers", c.Transfers).media(media)
 	if c.Holds > 0 {
 		w.int("holds", c.Holds).seconds("held", c.HeldFor)
+	}
+	if c.Dialler != "" {
+		w.text("dialler", string(c.Dialler)).text("beside", string(c.Root))
 	}
 	if c.Number != "" {
 		w.flag("callback", c.Callback).text("task", string(c.Task)).int("attempts", c.Attempts)

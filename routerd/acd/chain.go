@@ -140,6 +140,14 @@ func (m *Machine) stepLost(c *call, class CauseClass) {
 
 // chainOver sends a caller whom nobody answered on.
 func (m *Machine) chainOver(c *call, cause string) {
+	switch {
+	case c.Referral.Running():
+		m.referralLost(c, CauseClass(cause))
+		return
+	case c.unanswered():
+		m.endCall(c, BySystem, cause, dialCode(CauseClass(cause)))
+		return
+	}
 	m.stopCallTimers(c)
 	then := c.Hunt.Then
 	c.State, c.Hunt, c.Step = CallLeaving, Chain{}, 0
@@ -153,6 +161,7 @@ func (m *Machine) offerToLost(c *call, a *agent, class CauseClass) {
 
 // partyLost: somebody outside who was called for the customer did not answer.
 func (m *Machine) partyLost(c *call, l Leg) {
+	c.Referral.heard(l.Code)
 	m.stepLost(c, l.class())
 }
 
@@ -163,6 +172,7 @@ func (m *Machine) partyAnswered(c *call, l *Leg, media Media) {
 	m.stopLegTimers(c, l)
 	l.State, l.Media, l.Answered = LegUp, media, m.now
 	waited := c.waited(m.now)
+	m.referred(c)
 	c.talks("", l.ID, m.now)
 	m.meet(c)
 	c.WrapUp, c.WrapUpMax = 0, 0

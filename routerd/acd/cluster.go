@@ -81,6 +81,9 @@ func (m *Machine) spread(heirs []*Node, cause string) {
 	load := make([]int, len(heirs))
 	var orphans []*call
 	for _, c := range m.calls { // any order: counted, and sorted below
+		if c.Root != "" && m.calls[c.Root] != nil {
+			continue // moves with its root
+		}
 		if !m.lives(c.Owner) {
 			orphans = append(orphans, c)
 		} else if i := slices.IndexFunc(heirs, func(n *Node) bool { return n.ID == c.Owner.Node }); i >= 0 {
@@ -100,7 +103,7 @@ func (m *Machine) spread(heirs []*Node, cause string) {
 	}
 	var released []*Closed
 	for _, c := range m.closed { // any order: sorted below
-		if !m.lives(c.Owner) {
+		if !m.lives(c.Owner) && c.Root == "" {
 			released = append(released, c)
 		}
 	}
@@ -126,6 +129,7 @@ func (m *Machine) callClaimed(c *call, b CallClaimed) Result {
 		r.Epoch = c.Epoch
 		return r
 	}
+	c = m.own(m.root(c))
 	if c.Owner == b.Owner {
 		r := m.noop(ReasonUnchanged)
 		r.Epoch = c.Epoch
@@ -138,6 +142,21 @@ func (m *Machine) callClaimed(c *call, b CallClaimed) Result {
 // moveCall gives the call to another owner under a higher epoch and orders
 // again what the old owner may not have carried out.
 func (m *Machine) moveCall(c *call, to *Node, cause string) {
+	m.grant(c, to, cause)
+	for _, id := range c.Beside {
+		m.grant(m.calls[id], to, cause)
+	}
+	m.order(c, Resume{})
+	m.outstanding(c)
+	for _, id := range slices.Clone(c.Beside) {
+		if b := m.calls[id]; b != nil {
+			m.outstanding(b)
+		}
+	}
+}
+
+// grant makes the node the owner of one call.
+func (m *Machine) grant(c *call, to *Node, cause string) {
 	m.own(c)
 	from := c.Owner
 	c.Owner, c.Epoch = Owner{to.ID, to.Incarnation}, m.index
@@ -147,8 +166,6 @@ func (m *Machine) moveCall(c *call, to *Node, cause string) {
 	m.owned[to.ID]++
 	m.fact(Fact{Kind: FactCallMoved, Call: c.ID, Node: to.ID}).
 		owner("from", from).owner("to", c.Owner).uint("epoch", c.Epoch).text("cause", cause)
-	m.order(c, Resume{})
-	m.outstanding(c)
 }
 
 // outstanding orders again whatever of the call's orders has not been reported

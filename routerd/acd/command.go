@@ -239,6 +239,39 @@ type (
 		To     Target  `cbor:"5,keyasint"`           // exactly one of its fields
 		Reason string  `cbor:"6,keyasint,omitempty"` // who calls and why (I7), for the far agent's card
 	}
+	// AgentDialled is an INVITE from an agent's phone. Call is derived as a caller's
+	// is. Beside is the open call that the agent talks in, empty for none: the new
+	// one belongs to the same owner. The answer is in Result: Code 0, and the leg's
+	// id in Leg, when the call is taken, otherwise the SIP code to refuse with.
+	AgentDialled struct {
+		OnCall
+		Owner  Owner   `cbor:"4,keyasint"`
+		Agent  AgentID `cbor:"5,keyasint"`
+		To     string  `cbor:"6,keyasint"` // as dialled: an agent, a queue or a number
+		Beside CallID  `cbor:"7,keyasint,omitempty"`
+		Edge   string  `cbor:"8,keyasint"`
+		SIPID  string  `cbor:"9,keyasint"`
+		Record []byte  `cbor:"10,keyasint"` // of its leg, which has no id yet
+		Nonce  string  `cbor:"11,keyasint"` // of its digest, as with BindingsChanged
+		Count  uint32  `cbor:"12,keyasint"`
+	}
+	// CallsJoined: an agent's REFER on Leg names, by Replaces, the agent's other leg
+	// With, of the same call or one beside it: the two others are to talk.
+	CallsJoined struct {
+		OnCall
+		Leg    LegID  `cbor:"4,keyasint"`
+		With   LegID  `cbor:"5,keyasint"`
+		Reason string `cbor:"6,keyasint,omitempty"`
+	}
+	// CallReferred: the far end of a leg asks by REFER that the other one be
+	// connected with To: an agent, a queue or a number, as in the user part of the
+	// Refer-To. The far end stays on the line until that has come to something.
+	CallReferred struct {
+		OnCall
+		Leg    LegID  `cbor:"4,keyasint"`
+		To     string `cbor:"5,keyasint"`
+		Reason string `cbor:"6,keyasint,omitempty"` // for the far agent's card
+	}
 	// CallbackRequested turns a waiting call into a promised callback.
 	CallbackRequested struct {
 		OnCall
@@ -386,6 +419,9 @@ func (LegResumed) isCommand()          {}
 func (DigitsCollected) isCommand()     {}
 func (CallTagged) isCommand()          {}
 func (CallTransferred) isCommand()     {}
+func (CallReferred) isCommand()        {}
+func (AgentDialled) isCommand()        {}
+func (CallsJoined) isCommand()         {}
 func (CallbackRequested) isCommand()   {}
 func (TaskCreated) isCommand()         {}
 func (TaskCancelled) isCommand()       {}

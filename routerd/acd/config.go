@@ -36,6 +36,18 @@ type Trunk struct {
 	// wants of ours; the first rule that matches is followed.
 	NumbersIn  []NumberRule `cbor:"8,keyasint,omitempty" yaml:"numbers_in"`
 	NumbersOut []NumberRule `cbor:"9,keyasint,omitempty" yaml:"numbers_out"`
+	// Refer lets somebody we called over the trunk transfer the caller, by REFER,
+	// to agents, queues and numbers of ours.
+	Refer bool `cbor:"20,keyasint,omitempty" yaml:"refer"`
+}
+
+// Permit says whom agents may transfer calls to, or dial. What is not permitted is
+// refused.
+type Permit struct {
+	Agents  bool      `cbor:"1,keyasint,omitempty" yaml:"agents"`  // any agent
+	Queues  []QueueID `cbor:"2,keyasint,omitempty" yaml:"queues"`  // these queues
+	Chains  []ChainID `cbor:"3,keyasint,omitempty" yaml:"chains"`  // these chains, by a number of ours that leads there
+	Numbers []string  `cbor:"4,keyasint,omitempty" yaml:"numbers"` // numbers outside that begin with one of these
 }
 
 // Outbound says how numbers outside are called.
@@ -46,6 +58,18 @@ type Outbound struct {
 	// ShowCaller shows the caller's number instead of ours where a caller is led
 	// to somebody outside; a number that is withheld stays so.
 	ShowCaller bool `cbor:"4,keyasint,omitempty" yaml:"show_caller"`
+
+	Rules []DialRule `cbor:"20,keyasint,omitempty" yaml:"rules"` // the first that holds counts
+}
+
+// DialRule says what else is done, or not, with numbers outside to which calls are
+// transferred or which agents dial (T12).
+type DialRule struct {
+	Numbers []string `cbor:"1,keyasint" yaml:"numbers"` // that begin with one of these
+	// SendDigits are keys sent to who answered, before the two are connected: 0-9 * #
+	// A-D, each comma a pause of 500 ms; $key, to the next comma, is what the card has there.
+	SendDigits string `cbor:"2,keyasint,omitempty" yaml:"send_digits"`
+	Refuse     int    `cbor:"3,keyasint,omitempty" yaml:"refuse"` // SIP code 400 to 699 instead of a call
 }
 
 // Number says what a dialled number does: greet, then route. Each of greeting,
@@ -151,6 +175,8 @@ type Queue struct {
 	Exit         Then          `cbor:"30,keyasint,omitzero" yaml:"exit"`
 	Callback     Callback      `cbor:"31,keyasint,omitzero" yaml:"callback"`
 	ServiceLevel time.Duration `cbor:"32,keyasint,omitempty" yaml:"service_level"` // answered within; 0: 20 s
+
+	Transfer Permit `cbor:"50,keyasint,omitzero" yaml:"transfer"` // of its calls, by any agent
 }
 
 // Ring relaxes who may be offered a call once it has waited for After: Needs
@@ -267,6 +293,8 @@ type Agent struct {
 	AutoAvailable bool    `cbor:"6,keyasint" yaml:"auto_available"`
 	Skills        []Skill `cbor:"7,keyasint,omitempty" yaml:"skills"`
 	Seats         []Seat  `cbor:"8,keyasint,omitempty" yaml:"seats"` // queues of which more is to be said
+	Transfer      Permit  `cbor:"20,keyasint,omitzero" yaml:"transfer"`
+	Dial          Permit  `cbor:"21,keyasint,omitzero" yaml:"dial"` // from the agent's phones
 }
 
 // Seat is an agent's place in a queue.

@@ -65,6 +65,13 @@ type (
 		Caller   string
 		Diverted []string // last first
 	}
+	// TellProgress tells the far end of Leg how what it asked for goes. An INVITE
+	// that is not answered gets a provisional answer; after a REFER it is NOTIFY of
+	// a SIP code, the last one if that is final (RFC 3515).
+	TellProgress struct {
+		Leg  LegID
+		Code int
+	}
 	// CancelRing ends a called leg that has not answered; report LegFailed
 	// (487), or LegEnded if its answer crossed the CANCEL.
 	CancelRing struct{ Leg LegID }
@@ -117,16 +124,18 @@ func (Release) isOrder()        {}
 func (HostMedia) isOrder()      {}
 func (Announce) isOrder()       {}
 func (Dial) isOrder()           {}
+func (TellProgress) isOrder()   {}
 func (Resync) isOrder()         {}
 
 // Result answers the proposer of one command.
 type Result struct {
 	Applied     bool      `cbor:"1,keyasint"`           // false: a counted no-op, see Reason
 	Reason      string    `cbor:"2,keyasint,omitempty"` // why not; a closed set of words
-	Code        int       `cbor:"3,keyasint,omitempty"` // CallArrived: refuse with this SIP code
+	Code        int       `cbor:"3,keyasint,omitempty"` // CallArrived, CallReferred: refuse with this SIP code
 	RetryAfter  int       `cbor:"4,keyasint,omitempty"` // seconds, with Code 503
 	Epoch       uint64    `cbor:"5,keyasint,omitempty"` // CallArrived, CallClaimed: the call's epoch
 	Incarnation uint64    `cbor:"6,keyasint,omitempty"` // NodeStarted
 	Contacts    []Contact `cbor:"7,keyasint,omitempty"` // RegistrationChanged: all bindings now
 	Version     uint64    `cbor:"8,keyasint,omitempty"` // ConfigApplied: the configuration's version now in force
+	Leg         LegID     `cbor:"9,keyasint,omitempty"` // AgentDialled: the leg of the INVITE
 }

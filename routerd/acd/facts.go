@@ -116,6 +116,15 @@ const (
 	// FactLegResumed (call, leg, agent for an agent's, queue): role, held (how
 	// long).
 	FactLegResumed = "leg.resumed"
+	// FactTransferAsked: leg, agent, to, reason, ticket: by REFER. It ends with
+	// call.transferred or transfer.failed.
+	FactTransferAsked = "transfer.asked"
+	// FactCallJoined: leg, agent or number (of whom the consultation had reached: the
+	// leg belongs to this call now), with (the consultation), by (the agent).
+	FactCallJoined = "call.joined"
+	// FactTransferFailed: leg, agent, to, class (why), code (as it was told), left
+	// (who asked had hung up): the caller is back with the agent, or in the queue.
+	FactTransferFailed = "transfer.failed"
 	// FactLegEnded (call, leg, agent for an agent's), one per leg, its CDR:
 	// role, cause, code (if any), holds and held (if it was on hold: how often,
 	// and how long in all), trunk and number (of one that was dialled),

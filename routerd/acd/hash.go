@@ -141,6 +141,19 @@ func (c *Config) digest(d *digest) {
 	if c.HoldMusic != "" {
 		d.text("hold", c.HoldMusic)
 	}
+	digestDialRules(d, c.Outbound.Rules)
+}
+
+// digestDialRules adds nothing where there are none, as before there could be.
+func digestDialRules(d *digest, rules []DialRule) {
+	if len(rules) == 0 {
+		return
+	}
+	d.list(len(rules), func(i int) {
+		d.texts(rules[i].Numbers)
+		d.text(rules[i].SendDigits)
+		d.num(uint64(rules[i].Refuse))
+	})
 }
 
 func digestSkills(d *digest, skills []Skill) {
@@ -199,6 +212,7 @@ func (q *Queue) digest(d *digest) {
 	b := &q.Callback
 	d.text(b.Key, b.Offer, b.Promise)
 	d.num(uint64(b.Over), uint64(b.Attempts), uint64(b.Retry), uint64(b.Expire))
+	q.Transfer.digest(d, "transfer")
 }
 
 func (a *Agent) digest(d *digest) {
@@ -207,6 +221,8 @@ func (a *Agent) digest(d *digest) {
 	d.list(len(a.Queues), func(i int) { d.text(string(a.Queues[i])) })
 	digestSkills(d, a.Skills)
 	d.list(len(a.Seats), func(i int) { a.Seats[i].digest(d) })
+	a.Transfer.digest(d, "transfer")
+	a.Dial.digest(d, "dial")
 }
 
 func (s *Seat) digest(d *digest) {
@@ -278,6 +294,12 @@ func (c *Call) digest(d *digest) {
 		d.text("holds")
 		d.num(uint64(c.Holds), uint64(c.HeldFor))
 	}
+	c.Referral.digest(d)
+	if c.Dialler != "" || c.Root != "" || len(c.Beside) > 0 || c.Owes { // else as before agents could dial
+		d.text(string(c.Dialler), string(c.Root))
+		d.list(len(c.Beside), func(i int) { d.text(string(c.Beside[i])) })
+		d.flag(c.Owes)
+	}
 }
 
 func (v *ConfigVersion) digest(d *digest) {
@@ -326,6 +348,9 @@ func (a *AgentInfo) digest(d *digest) {
 		d.text(a.Nonces[i].Nonce)
 		d.num(uint64(a.Nonces[i].Count), a.Nonces[i].Sum)
 	}
+	if a.Consult != "" {
+		d.text(string(a.Consult))
+	}
 }
 
 func (l *Load) digest(d *digest) {
@@ -341,6 +366,9 @@ func (c *Closed) digest(d *digest) {
 	c.Owner.digest(d)
 	d.num(c.Epoch)
 	d.texts(c.Media)
+	if c.Root != "" {
+		d.text(string(c.Root))
+	}
 }
 
 func (s *Session) digest(d *digest) {
@@ -350,6 +378,9 @@ func (s *Session) digest(d *digest) {
 		r := &s.Answers[i].Result
 		d.num(s.Answers[i].Seq, uint64(r.Code), uint64(r.RetryAfter), r.Epoch, r.Incarnation, r.Version)
 		d.text(r.Reason)
+		if r.Leg != "" {
+			d.text(string(r.Leg))
+		}
 		d.flag(r.Applied)
 		digestContacts(d, r.Contacts)
 	})

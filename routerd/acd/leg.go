@@ -85,13 +85,17 @@ func countDevices(contacts []Contact) int {
 }
 
 // nextLeg is the id newLeg will give.
-func (c *call) nextLeg() LegID { return LegID(itoa(int(c.LastLeg) + 1)) }
+func (m *Machine) nextLeg(c *call) LegID { return LegID(itoa(int(m.root(c).LastLeg) + 1)) }
 
 // newLeg adds a leg that is called from now on. The pointer is good until the
 // next one is added.
 func (m *Machine) newLeg(c *call, l Leg) *Leg {
-	c.LastLeg++
-	l.ID, l.State, l.Started = LegID(itoa(int(c.LastLeg))), LegNew, m.now
+	r := m.root(c)
+	if r != c {
+		m.own(r)
+	}
+	l.ID, l.State, l.Started = m.nextLeg(c), LegNew, m.now
+	r.LastLeg++
 	c.Legs = append(c.Legs, l)
 	return &c.Legs[len(c.Legs)-1]
 }
@@ -122,6 +126,7 @@ func (m *Machine) legProgressed(c *call, b LegProgressed) Result {
 	}
 	l.State = LegRinging
 	m.carried(l, b.Trunk)
+	m.tellRinging(c)
 	if l.Role != RoleAgent {
 		return Result{Applied: true}
 	}
@@ -151,6 +156,8 @@ func (m *Machine) legAnswered(c *call, b LegAnswered) Result {
 	case l.Number != "":
 		m.carried(l, b.Trunk)
 		return m.dialAnswered(c, l, b.Media)
+	case l.Role == RoleCaller && c.Dialler != "" && c.State == CallTalking:
+		return m.diallerAnswered(c, l, b.Media)
 	case l.Role == RoleCaller:
 		return m.callerAnswered(c, l, b.Media)
 	}
@@ -181,6 +188,8 @@ func (m *Machine) legOver(c *call, id LegID, cause string, code int) Result {
 		m.callerGone(c)
 	case under.ending():
 		// The call goes on.
+	case c.Referral.Running() && id == c.Referral.Leg && !c.Referral.Left:
+		m.referrerGone(c)
 	case id == c.AgentLeg:
 		by := ByAgent
 		if under.Role == RoleParty {
@@ -214,7 +223,7 @@ func (m *Machine) legLost(c *call, id LegID) {
 
 // legDone makes a leg over and frees what it held.
 func (m *Machine) legDone(c *call, l *Leg, cause string, code int) {
-	drained := l.Role == RoleAgent && l.ending()
+	drained := l.Agent != "" && l.ending()
 	if !l.ending() || cause == CauseLost || cause == CauseNoDialog {
 		l.Cause, l.Code = cause, code // else it keeps the cause for which it was ended
 	}
@@ -287,7 +296,7 @@ func (m *Machine) stopLegTimers(c *call, l *Leg) {
 
 // drain counts an agent's leg whose end is ordered, once.
 func (m *Machine) drain(l *Leg) {
-	if l.Role == RoleAgent && !l.ending() {
+	if l.Agent != "" && !l.ending() {
 		a := m.agents[l.Agent]
 		a.Draining++
 		m.agentReady(a)

@@ -131,6 +131,8 @@ func (m *Machine) apply(body Body) Result {
 		return m.applyToCall(b)
 	case CallArrived:
 		return m.callArrived(b)
+	case AgentDialled:
+		return m.agentDialled(b)
 	case Ticked:
 		return Result{Applied: true}
 	case AgentStatusSet:
@@ -191,6 +193,19 @@ func (b DigitsCollected) head() OnCall   { return b.OnCall }
 func (b CallTagged) head() OnCall        { return b.OnCall }
 func (b CallTransferred) head() OnCall   { return b.OnCall }
 func (b CallbackRequested) head() OnCall { return b.OnCall }
+func (b CallReferred) head() OnCall      { return b.OnCall }
+func (b CallsJoined) head() OnCall       { return b.OnCall }
+
+// onLeg is a command about one leg, which may be of a call beside the one it names.
+type onLeg interface{ leg() LegID }
+
+func (b LegProgressed) leg() LegID   { return b.Leg }
+func (b LegAnswered) leg() LegID     { return b.Leg }
+func (b LegFailed) leg() LegID       { return b.Leg }
+func (b LegEnded) leg() LegID        { return b.Leg }
+func (b PromptStarted) leg() LegID   { return b.Leg }
+func (b DigitsCollected) leg() LegID { return b.Leg }
+func (b CallReferred) leg() LegID    { return b.Leg }
 
 // applyToCall checks the epoch and stores the records before anything else: a
 // command may come too late to mean anything for the call and still move the
@@ -208,11 +223,14 @@ func (m *Machine) applyToCall(body onCall) Result {
 		return r
 	}
 	for _, rec := range head.Records {
-		if l := c.leg(rec.Leg); l != nil {
+		if l := m.within(c, rec.Leg).leg(rec.Leg); l != nil {
 			l.Record = rec.Record
 		} else {
 			m.noops[ReasonUnknownLeg]++
 		}
+	}
+	if b, ok := body.(onLeg); ok && len(c.Beside) > 0 {
+		c = m.within(c, b.leg())
 	}
 	switch b := body.(type) {
 	case CallClaimed:
@@ -235,6 +253,10 @@ func (m *Machine) applyToCall(body onCall) Result {
 		return m.legHeld(c, b)
 	case LegResumed:
 		return m.legResumed(c, b)
+	case CallReferred:
+		return m.callReferred(c, b)
+	case CallsJoined:
+		return m.callsJoined(c, b)
 	case DigitsCollected:
 		return m.digitsCollected(c, b)
 	case CallTagged:
@@ -248,7 +270,7 @@ func (m *Machine) applyToCall(body onCall) Result {
 // order gives an order to the call's owner.
 func (m *Machine) order(c *call, o Order) EffectID {
 	id := m.nextEffect()
-	m.effects = append(m.effects, Effect{ID: id, Call: c.ID, Owner: c.Owner, Epoch: c.Epoch, Order: o})
+	m.effects = append(m.effects, Effect{ID: id, Call: m.root(c).ID, Owner: c.Owner, Epoch: c.Epoch, Order: o})
 	return id
 }
 

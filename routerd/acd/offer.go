@@ -107,7 +107,7 @@ func (m *Machine) beginOffer(c *call, a *agent) *factWriter {
 	c.forgetLegs()
 	c.Offers++
 	a.Call = c.ID
-	w := m.fact(c.offerFact(FactOfferMade, c.nextLeg(), a.ID)).int("offer", c.Offers)
+	w := m.fact(c.offerFact(FactOfferMade, m.nextLeg(c), a.ID)).int("offer", c.Offers)
 	return w.devices(a.Contacts)
 }
 
@@ -128,7 +128,7 @@ func (m *Machine) ringAgent(c *call, a *agent, offer int, ring time.Duration) {
 		m.offerLost(c, a, offer, ClassUnavailable)
 		return
 	}
-	a.Leg = c.nextLeg()
+	a.Leg = m.nextLeg(c)
 	rest := a.Contacts
 	for range maxDevices {
 		var device []Contact
@@ -154,8 +154,11 @@ func (m *Machine) accept(c *call, l *Leg, media Media) {
 	m.timers.stop(timerOffer, string(c.ID), itoa(l.Offer))
 	l.State, l.Media, l.Answered, l.Contacts = LegUp, media, m.now, nil
 	waited := c.waited(m.now)
+	m.referred(c)
 	c.talks(l.Agent, l.ID, m.now)
-	m.spoke(c, l.Agent)
+	if c.Dialler == "" {
+		m.spoke(c, l.Agent)
+	}
 	m.meet(c)
 	m.taskEnds(c, "connected")
 	a := m.agents[l.Agent]
@@ -176,6 +179,10 @@ func (m *Machine) accept(c *call, l *Leg, media Media) {
 
 // connect gives the orders of a talking call; both may be repeated.
 func (m *Machine) connect(c *call) {
+	if c.unanswered() {
+		m.answer(c) // an agent's own leg, which is connected then
+		return
+	}
 	m.bridge(c)
 	m.order(c, StartRecording{})
 }
@@ -234,6 +241,7 @@ func (m *Machine) deviceOver(c *call, failed Leg) {
 	}
 	m.fact(c.offerFact(FactOfferRejected, worst.ID, worst.Agent)).int("code", worst.Code).text("reason", worst.Cause)
 	m.cancelDevices(c, offer, CauseDeclined)
+	c.Referral.heard(worst.Code)
 	m.offerLost(c, a, offer, worst.class())
 }
 
@@ -295,7 +303,7 @@ func (m *Machine) renewOffer(c *call, first *Leg) {
 		m.offerLost(c, a, offer, ClassUnavailable)
 		return
 	}
-	m.fact(c.offerFact(FactOfferRenewed, c.nextLeg(), a.ID)).text("was", string(was)).devices(a.Contacts)
+	m.fact(c.offerFact(FactOfferRenewed, m.nextLeg(c), a.ID)).text("was", string(was)).devices(a.Contacts)
 	m.setAgentState(a, Reserved)
 	m.ringAgent(c, a, offer, ring)
 }

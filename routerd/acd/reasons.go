@@ -48,6 +48,10 @@ const (
 	ReasonNotTalking       = "not-talking"    // the agent does not talk with this call
 	ReasonBadTarget        = "bad-target"     // not exactly one target, or not an E.164 number
 	ReasonUnknownChain     = "unknown-chain"
+	ReasonUnknownTarget    = "unknown-target" // a transfer to what is neither agent, queue nor number
+	ReasonNotPermitted     = "not-permitted"  // neither the agent nor the queue may transfer there
+	ReasonTransferring     = "transferring"   // another transfer of the call goes on
+	ReasonQueueRefuses     = "queue-refuses"  // the queue takes no calls now
 	ReasonAgentBusy        = "agent-busy"
 	ReasonAgentUnavailable = "agent-unavailable"
 	ReasonNotWrappingUp    = "not-wrapping-up"

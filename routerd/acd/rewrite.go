@@ -50,6 +50,9 @@ func (t *Trunk) Inward(number string) string { return rewrite(t.NumbersIn, numbe
 func (t *Trunk) Outward(number string) string { return rewrite(t.NumbersOut, number) }
 
 func (t *Trunk) digest(d *digest) {
+	if t.Refer {
+		d.text("refer", string(t.ID))
+	}
 	if t.Rate+t.Burst+t.Priority+t.Weight != 0 {
 		d.text("trunk", string(t.ID))
 		d.num(uint64(t.Rate), uint64(t.Burst), uint64(t.Priority), uint64(t.Weight))

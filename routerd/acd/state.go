@@ -186,6 +186,7 @@ const (
 	CauseFailed        = "failed"
 	CauseNobody        = "nobody"      // nobody of a chain answered
 	CauseTransferred   = "transferred" // of the leg of the agent who gave the call away
+	CauseJoined        = "joined"      // of a consultation: whom it reached talks with the customer now
 	CauseLost          = "lost"        // the end of a leg was never reported
 	CauseNoDialog      = "no-dialog"   // an audit found that the leg's owner has no dialog for it
 	CauseRingTimeout   = "no-answer"   // nobody answered in time
@@ -268,6 +269,12 @@ type Call struct {
 	Transfers    int           `cbor:"64,keyasint"`
 	Parted       Time          `cbor:"65,keyasint"` // an agent gave it away last; 0: never
 
+	Referral Referral `cbor:"66,keyasint,omitzero"`  // the last transfer by REFER
+	Dialler  AgentID  `cbor:"67,keyasint,omitempty"` // whose phone it came from; empty: no agent's
+	Root     CallID   `cbor:"68,keyasint,omitempty"` // beside which it stands; empty: none
+	Beside   []CallID `cbor:"69,keyasint,omitempty"` // that stand beside it, by age
+	Owes     bool     `cbor:"70,keyasint,omitempty"` // its dialler has the wrap-up of an earlier call before it
+
 	Holds   int           `cbor:"90,keyasint,omitempty"` // of all its legs
 	HeldFor time.Duration `cbor:"91,keyasint,omitempty"` // likewise, those that are over
 }
@@ -349,7 +356,8 @@ type AgentInfo struct {
 	PendingReason string      `cbor:"15,keyasint"`
 	WrapUpEnds    Time        `cbor:"16,keyasint"` // at most, with all extensions; 0: not wrapping up
 
-	Nonces []NonceUse `cbor:"60,keyasint,omitempty"` // of its last REGISTERs, oldest first
+	Nonces  []NonceUse `cbor:"60,keyasint,omitempty"` // of its last REGISTERs, oldest first
+	Consult CallID     `cbor:"17,keyasint,omitempty"` // dialled beside Call
 
 	// From the configuration, filled in by the accessors.
 	Name   string    `cbor:"-"`
@@ -363,6 +371,7 @@ type Closed struct {
 	Owner Owner    `cbor:"2,keyasint"`
 	Epoch uint64   `cbor:"3,keyasint"`
 	Media []string `cbor:"4,keyasint"`
+	Root  CallID   `cbor:"5,keyasint,omitempty"` // beside which it stood
 }
 
 // Session is what makes a proposer's repeats harmless.

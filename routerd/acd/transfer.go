@@ -58,7 +58,10 @@ func (m *Machine) callTransferred(c *call, b CallTransferred) Result {
 
 // badTarget tells why the call can't be transferred there, or "": better a
 // refusal while the agent still talks than a caller who is sent back.
-func (m *Machine) badTarget(c *call, to Target) string {
+func (m *Machine) badTarget(c *call, to Target) string { return m.badTargetOf(c.Agent, to) }
+
+// badTargetOf is badTarget for what the agent, if it is one, asks for.
+func (m *Machine) badTargetOf(by AgentID, to Target) string {
 	set := 0
 	for _, s := range []string{string(to.Queue), string(to.Agent), string(to.Chain), to.Number} {
 		if s != "" {
@@ -86,7 +89,7 @@ func (m *Machine) badTarget(c *call, to Target) string {
 		}
 	default:
 		a := m.agents[to.Agent]
-		if a == nil || a.Deleted || a.ID == c.Agent {
+		if a == nil || a.Deleted || a.ID == by {
 			return ReasonUnknownAgent
 		}
 		switch a.reachable() {
@@ -102,21 +105,11 @@ func (m *Machine) badTarget(c *call, to Target) string {
 // giveAway hangs the agent's leg up and leaves the call with its customer alone.
 func (m *Machine) giveAway(c *call, b CallTransferred) {
 	l, a := c.leg(c.AgentLeg), m.agents[c.Agent]
-	to := "number:" + b.To.Number
-	switch {
-	case b.To.Queue != "":
-		to = "queue:" + string(b.To.Queue)
-	case b.To.Agent != "":
-		to = "agent:" + string(b.To.Agent)
-	case b.To.Chain != "":
-		to = "chain:" + string(b.To.Chain)
-	}
 	m.fact(c.offerFact(FactCallTransferred, l.ID, a.ID)).
-		text("to", to).text("reason", b.Reason).seconds("talk", between(l.Answered, m.now)).uint("ticket", c.Ticket)
+		text("to", b.To.String()).text("reason", b.Reason).seconds("talk", between(l.Answered, m.now)).uint("ticket", c.Ticket)
 	c.State, c.Agent, c.AgentLeg = CallLeaving, "", ""
 	c.Transfers++
 	c.Parted, c.Moves = m.now, 0
-	m.part(a)
-	m.talkOver(a, c)
+	m.letGo(c, a.ID)
 	m.hangUp(c, l, CauseTransferred, 0)
 }

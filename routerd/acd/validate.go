@@ -154,6 +154,7 @@ func (v *validator) outside() {
 		v.fault("outbound.from", "not an E.164 number with +")
 	}
 	v.day(out.RingTimeout, "outbound.ring_timeout")
+	v.dialRules(out.Rules, "outbound.rules")
 }
 
 func (v *validator) calendar(c *Calendar, path string) {
@@ -277,6 +278,8 @@ func (v *validator) agent(a *Agent, path string) {
 		v.within(s.Priority, -maxPriority, maxPriority, at+".priority")
 	}
 	v.needs(a.Skills, path+".skills")
+	v.permit(&a.Transfer, path+".transfer")
+	v.permit(&a.Dial, path+".dial")
 	if !isDigest(a.HA1SHA256, 64) {
 		v.fault(path+".ha1_sha256", "not 64 hex digits")
 	}

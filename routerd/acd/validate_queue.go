@@ -47,6 +47,7 @@ func (v *validator) queue(q *Queue, path string) {
 	v.announce(q, path+".announce")
 	v.keys(q, path)
 	v.callback(q, path+".callback")
+	v.permit(&q.Transfer, path+".transfer")
 	for name, t := range q.thens() {
 		v.then(t, q, path+"."+name)
 	}

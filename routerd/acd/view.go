@@ -209,3 +209,28 @@ func (m *Machine) NoOps() []Count {
 	}
 	return out
 }
+
+// RootOf is the call whose actor has the legs of the call: the one beside which it
+// stands or stood a moment ago, or itself.
+func (m *Machine) RootOf(id CallID) CallID {
+	if c, ok := m.calls[id]; ok {
+		return m.root(c).ID
+	}
+	if c, ok := m.closed[id]; ok && c.Root != "" {
+		return c.Root
+	}
+	return id
+}
+
+// Family returns an open call and those that stand beside it.
+func (m *Machine) Family(id CallID) []Call {
+	c, ok := m.calls[id]
+	if !ok {
+		return nil
+	}
+	out := []Call{c.copy()}
+	for _, beside := range c.Beside {
+		out = append(out, m.calls[beside].copy())
+	}
+	return out
+}

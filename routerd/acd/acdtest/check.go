@@ -1,6 +1,7 @@
 package acdtest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -79,13 +80,23 @@ func (k *checker) legs(c *acd.Call) {
 		switch {
 		case l.State == acd.LegOver:
 			over++
-		case l.Role != acd.RoleAgent:
+		case l.Agent == "":
 		case l.State == acd.LegCancelling || l.State == acd.LegEnding:
 			k.draining[l.Agent]++
 		case l.State == acd.LegUp:
+			if a := k.agents[l.Agent]; a != nil && a.Consult == c.ID && l.ID == c.Caller {
+				break // beside the call that counts
+			}
 			k.live[l.Agent]++
-			if l.ID != c.AgentLeg {
+			if l.ID == c.Caller && c.Dialler != "" {
+				break
+			}
+			if r := &c.Referral; l.ID != c.AgentLeg && !(r.Running() && !r.Left && l.ID == r.Leg && l.Agent == r.Agent) {
 				k.fault("call %s: leg %s of %s is up but not the conversation's %q", c.ID, l.ID, l.Agent, c.AgentLeg)
+			}
+		case l.Role == acd.RoleCaller:
+			if a := k.agents[l.Agent]; a == nil || a.Consult != c.ID {
+				k.live[l.Agent]++
 			}
 		default:
 			if was, ok := held[l.Agent]; !ok {
@@ -103,8 +114,29 @@ func (k *checker) legs(c *acd.Call) {
 			k.fault("call %s rings while %s is reserved for it", c.ID, a.ID)
 		}
 	}
-	if over == len(c.Legs) && !waits {
+	k.family(c)
+	if over == len(c.Legs) && !waits && len(c.Beside) == 0 {
 		k.fault("call %s is %s but all its legs are over", c.ID, c.State)
+	}
+}
+
+// family: calls beside each other have one owner and no leg's id twice.
+func (k *checker) family(c *acd.Call) {
+	for _, id := range c.Beside {
+		at, ok := slices.BinarySearchFunc(k.s.Calls, id, func(x *acd.Call, id acd.CallID) int { return cmp.Compare(x.ID, id) })
+		if !ok {
+			k.fault("call %s has %s beside it, which is not open", c.ID, id)
+			continue
+		}
+		b := k.s.Calls[at]
+		if b.Root != c.ID || b.Owner != c.Owner || b.Epoch != c.Epoch {
+			k.fault("call %s of %v at %d stands beside %s of %v at %d, and says %q", b.ID, b.Owner, b.Epoch, c.ID, c.Owner, c.Epoch, b.Root)
+		}
+		for _, l := range b.Legs {
+			if slices.ContainsFunc(c.Legs, func(x acd.Leg) bool { return x.ID == l.ID }) {
+				k.fault("calls %s and %s both have leg %s", c.ID, b.ID, l.ID)
+			}
+		}
 	}
 }
 
@@ -200,7 +232,8 @@ func (k *checker) timers() {
 	}
 	for i := range k.s.Calls {
 		c := k.s.Calls[i]
-		endless := c.State == acd.CallTalking || c.State == acd.CallWaiting && len(offersOf(c)) == 0
+		husk := c.State == acd.CallEnding && len(c.Beside) > 0
+		endless := husk || c.State == acd.CallTalking || c.State == acd.CallWaiting && len(offersOf(c)) == 0
 		if !endless && !k.armed(string(c.ID)) {
 			k.fault("call %s is %s and nothing will end that", c.ID, c.State)
 		}

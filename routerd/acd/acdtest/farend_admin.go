@@ -109,6 +109,11 @@ func dropQueue(cfg *acd.Config, gone acd.QueueID) {
 			}
 		}
 	}
+	for i := range cfg.Agents {
+		for _, p := range []*acd.Permit{&cfg.Agents[i].Dial, &cfg.Agents[i].Transfer} {
+			p.Queues = slices.DeleteFunc(slices.Clone(p.Queues), func(q acd.QueueID) bool { return q == gone })
+		}
+	}
 	for i := range cfg.Chains {
 		if cfg.Chains[i].Then.Queue == gone {
 			cfg.Chains[i].Then = acd.Then{Prompt: "sorry"}

@@ -19,6 +19,13 @@ func chains(cfg *acd.Config) {
 		{ID: "last", Steps: []acd.ChainStep{{Number: "$vip"}, {Agent: "cat", Wait: time.Second}}, Then: acd.Then{Queue: "support"}},
 	}
 	cfg.Queues[0].WhenFull = acd.Then{Chain: "last"}
+	for i := range cfg.Agents {
+		cfg.Agents[i].Dial = acd.Permit{Agents: true, Queues: []acd.QueueID{cfg.Queues[0].ID}, Numbers: []string{"+7"}}
+		cfg.Agents[i].Transfer = cfg.Agents[i].Dial
+	}
+	for i := range cfg.Queues {
+		cfg.Queues[i].Transfer = acd.Permit{Agents: true, Queues: []acd.QueueID{cfg.Queues[i].ID}, Numbers: []string{"+71"}}
+	}
 }
 
 // dialled is a number that a caller dials: a queue's mostly, else the chain's.
@@ -32,6 +39,12 @@ func (f *FarEnd) dialled() string {
 
 // transfer: an agent who talks gives the call away.
 func (f *FarEnd) transfer() error {
+	switch f.dice.Int(3, "by phone") {
+	case 0:
+		return f.agentDials(simAgents[f.dice.Int(len(simAgents), "who dials")])
+	case 1:
+		return f.join()
+	}
 	var talking []acd.Call
 	for _, c := range f.M.Calls() {
 		if c.State == acd.CallTalking && c.Agent != "" {
@@ -42,6 +55,10 @@ func (f *FarEnd) transfer() error {
 		return f.next()
 	}
 	c := talking[f.dice.Int(len(talking), "call")]
+	if f.dice.Int(2, "by REFER") == 0 {
+		to := []string{"ann", "bob", "cat", "dan", "support", "+999", "+7111", "nobody"}[f.dice.Int(8, "refer to")]
+		return f.propose("refer", acd.CallReferred{OnCall: acd.OnCall{Call: c.ID, Epoch: c.Epoch}, Leg: c.AgentLeg, To: to, Reason: "bill"})
+	}
 	to := acd.Target{}
 	switch f.dice.Int(4, "target") {
 	case 0:

@@ -84,6 +84,8 @@ func printOrder(order acd.Order) string {
 			line += " diverted=" + strings.Join(o.Diverted, ",")
 		}
 		return line
+	case acd.TellProgress:
+		return fmt.Sprintf("tell leg=%s code=%d", o.Leg, o.Code)
 	case acd.CancelRing:
 		return fmt.Sprintf("cancel leg=%s", o.Leg)
 	case acd.Bridge:
@@ -176,8 +178,20 @@ func printCall(c acd.Call) string {
 	if len(agents) > 0 {
 		fmt.Fprintf(b, " agent=%s", strings.Join(agents, ","))
 	}
+	if c.Dialler != "" {
+		fmt.Fprintf(b, " dialled=%s:%s", c.Dialler, c.To)
+	}
+	if c.Root != "" {
+		fmt.Fprintf(b, " beside=%s", c.Root)
+	}
 	if c.State == acd.CallHunting {
 		fmt.Fprintf(b, " step=%d", c.Step+1)
+	}
+	if r := &c.Referral; r.Running() {
+		fmt.Fprintf(b, " referred=%s", r.To)
+		if r.Left {
+			fmt.Fprintf(b, "(left)")
+		}
 	}
 	if c.Awaits != "" {
 		fmt.Fprintf(b, " awaits=%s", c.Awaits)
@@ -203,6 +217,9 @@ func printAgent(a acd.AgentInfo) string {
 	fmt.Fprintf(b, " %s missed=%d", a.State, a.Missed)
 	if a.Call != "" {
 		fmt.Fprintf(b, " call=%s leg=%s", a.Call, a.Leg)
+	}
+	if a.Consult != "" {
+		fmt.Fprintf(b, " consult=%s", a.Consult)
 	}
 	if a.Draining > 0 {
 		fmt.Fprintf(b, " draining=%d", a.Draining)

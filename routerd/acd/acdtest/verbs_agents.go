@@ -86,3 +86,38 @@ func (s *script) hold(a *args) ([]string, error) {
 func (s *script) resume(a *args) ([]string, error) {
 	return s.propose(acd.LegResumed{OnCall: s.head(a), Leg: acd.LegID(a.text("leg", ""))})
 }
+
+// refer CALL to=NAME [leg=WHOSE FAR END ASKS] [reason=WHY]
+func (s *script) refer(a *args) ([]string, error) {
+	head := s.head(a)
+	c, _ := s.M.Call(head.Call)
+	return s.propose(acd.CallReferred{
+		OnCall: head, Leg: acd.LegID(a.text("leg", string(c.AgentLeg))), To: a.text("to", ""), Reason: a.text("reason", ""),
+	})
+}
+
+// dial CALL agent=A to=NAME [owner=r1] [beside=CALL]: beside is the call the agent
+// talks in unless another is named.
+func (s *script) dial(a *args) ([]string, error) {
+	agent, _ := s.M.Agent(acd.AgentID(a.text("agent", "")))
+	beside := acd.CallID(a.text("beside", string(agent.Call)))
+	if beside == "none" {
+		beside = ""
+	}
+	owner := s.owner(a.text("owner", "r1"))
+	if c, ok := s.M.Call(beside); ok {
+		owner = c.Owner
+	}
+	id := a.text("", "")
+	return s.propose(acd.AgentDialled{
+		OnCall: acd.OnCall{Call: acd.CallID(id)}, Owner: owner, Agent: agent.ID, To: a.text("to", ""),
+		Beside: beside, Edge: "edge-1", SIPID: id + "@phone", Record: []byte("invite " + id),
+	})
+}
+
+// join CALL leg=WHERE ASKED with=LEG [reason=WHY]
+func (s *script) join(a *args) ([]string, error) {
+	return s.propose(acd.CallsJoined{
+		OnCall: s.head(a), Leg: acd.LegID(a.text("leg", "")), With: acd.LegID(a.text("with", "")), Reason: a.text("reason", ""),
+	})
+}

@@ -72,6 +72,9 @@ var types = []acd.Body{
 	30: acd.BindingsChanged{},
 	31: acd.LegHeld{},
 	32: acd.LegResumed{},
+	33: acd.CallReferred{},
+	34: acd.AgentDialled{},
+	35: acd.CallsJoined{},
 }
 
 var numbers = func() map[reflect.Type]uint {

@@ -65,6 +65,9 @@ var samples = func() map[uint]acd.Body {
 			Nonce: "n1", Count: 2},
 		31: acd.LegHeld{OnCall: on, Leg: "2"},
 		32: acd.LegResumed{OnCall: on, Leg: "2"},
+		33: acd.CallReferred{OnCall: on, Leg: "2", To: "bob", Reason: "a bill"},
+		34: acd.AgentDialled{OnCall: on, Owner: owner, Agent: "ann", To: "bob", Beside: "c0", Edge: "edge-1", SIPID: "x@phone", Record: []byte{1}, Nonce: "n1", Count: 2},
+		35: acd.CallsJoined{OnCall: on, Leg: "2", With: "3", Reason: "a bill"},
 	}
 }()
 
@@ -80,7 +83,7 @@ var older = map[uint][]acd.Body{
 			MaxLength: 9, MissedLimit: 3, RejectDelay: 5 * time.Second, Strategy: acd.LongestIdle,
 		}},
 		Agents: []acd.Agent{{ID: "ann", Name: "Ann", Queues: []acd.QueueID{"sales"}, HA1SHA256: "aa", HA1MD5: "bb", AutoAvailable: true}},
-	}}, beforeTrunks(samples[1].(acd.ConfigApplied)), beforeHold(samples[1].(acd.ConfigApplied))},
+	}}, beforeTrunks(beforePermits(samples[1])), beforeHold(beforePermits(samples[1]).(acd.ConfigApplied)), beforePermits(samples[1])},
 	2:  {acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443"}},
 	7:  {beforeTrunks(samples[7].(acd.CallArrived))},
 	9:  {beforeTrunks(samples[9].(acd.LegProgressed))},
@@ -120,9 +123,10 @@ func beforeHold(b acd.ConfigApplied) acd.ConfigApplied {
 var fullConfig = func() acd.Config {
 	needs := []acd.Skill{{Skill: "german", Level: 5}}
 	then := acd.Then{Queue: "sales", Chain: "vip", Prompt: "sorry", Refuse: 486, Callback: true}
+	permit := acd.Permit{Agents: true, Queues: []acd.QueueID{"sales"}, Chains: []acd.ChainID{"vip"}, Numbers: []string{"+7"}}
 	return acd.Config{
 		Trunks: []acd.Trunk{{
-			ID: "sbc-a", Channels: 60, Rate: 20, Burst: 5, Codecs: []string{"PCMA"}, Priority: 1, Weight: 2,
+			ID: "sbc-a", Channels: 60, Refer: true, Rate: 20, Burst: 5, Codecs: []string{"PCMA"}, Priority: 1, Weight: 2,
 			NumbersIn:  []acd.NumberRule{{Match: "8XXXXXXXXXX", Strip: 1, Prepend: "+7"}},
 			NumbersOut: []acd.NumberRule{{Match: "+7*", Strip: 2, Prepend: "8"}},
 		}},
@@ -148,11 +152,12 @@ var fullConfig = func() acd.Config {
 			Announce:  acd.Announcing{First: time.Second, Every: time.Minute, Position: true, Wait: true},
 			ExitKey:   "0", Exit: then,
 			Callback:     acd.Callback{Over: time.Minute, Key: "1", Offer: "offer", Promise: "promise", Attempts: 3, Retry: time.Minute, Expire: time.Hour},
-			ServiceLevel: 20 * time.Second,
+			ServiceLevel: 20 * time.Second, Transfer: permit,
 		}},
 		Agents: []acd.Agent{{
 			ID: "ann", Name: "Ann", Queues: []acd.QueueID{"sales"}, HA1SHA256: "aa", HA1MD5: "bb", AutoAvailable: true,
 			Skills: needs, Seats: []acd.Seat{{Queue: "sales", Tier: 1, Position: 2, Priority: 3}},
+			Transfer: permit, Dial: permit,
 		}},
 		Skills: []acd.SkillID{"german"},
 		Calendars: []acd.Calendar{{
@@ -163,9 +168,23 @@ var fullConfig = func() acd.Config {
 			ID: "vip", Music: "music", Then: then,
 			Steps: []acd.ChainStep{{Agent: "ann", Number: "+7", Ring: time.Second, Wait: time.Second, Stop: []string{"declined"}}},
 		}},
-		Outbound: acd.Outbound{Trunks: []acd.TrunkID{"sbc-a"}, From: "+100", RingTimeout: time.Minute, ShowCaller: true},
+		Outbound: acd.Outbound{
+			Trunks: []acd.TrunkID{"sbc-a"}, From: "+100", RingTimeout: time.Minute, ShowCaller: true,
+			Rules: []acd.DialRule{{Numbers: []string{"+7800"}, SendDigits: "12,,$ticket", Refuse: 403}},
+		},
 	}
 }()
+
+// beforePermits is a configuration as it was before agents could transfer and dial by
+// phone.
+func beforePermits(body acd.Body) acd.Body {
+	b := body.(acd.ConfigApplied)
+	c := &b.Config
+	c.Trunks, c.Queues, c.Agents = slices.Clone(c.Trunks), slices.Clone(c.Queues), slices.Clone(c.Agents)
+	c.Trunks[0].Refer, c.Queues[0].Transfer, c.Outbound.Rules = false, acd.Permit{}, nil
+	c.Agents[0].Transfer, c.Agents[0].Dial = acd.Permit{}, acd.Permit{}
+	return b
+}
 
 func sample(body acd.Body) acd.Command {
 	return acd.Command{Session: "r1-5", Seq: 10, Floor: 8, Body: body}

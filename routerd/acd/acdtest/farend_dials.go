@@ -1,0 +1,42 @@
+package acdtest
+
+import (
+	"fmt"
+
+	"trunkline/routerd/acd"
+)
+
+// agentDials: an agent dials, beside the call it talks in if there is one.
+func (f *FarEnd) agentDials(a acd.AgentID) error {
+	owner, ok := f.liveNode()
+	if !ok {
+		return f.next()
+	}
+	agent, _ := f.M.Agent(a)
+	beside := agent.Call
+	if c, ok := f.M.Call(beside); ok {
+		owner = c.Owner
+	}
+	f.arrived++
+	to := []string{"ann", "bob", "cat", "dan", "sales", "support", "+999", "+100", "+7111"}[f.dice.Int(9, "dials")]
+	return f.propose("dial", acd.AgentDialled{
+		OnCall: acd.OnCall{Call: acd.CallID(fmt.Sprintf("c%d", f.arrived))}, Owner: owner, Agent: a, To: to, Beside: beside, Record: []byte("invite"),
+	})
+}
+
+// join: an agent with two calls connects the others, by a REFER on either leg.
+func (f *FarEnd) join() error {
+	for _, c := range f.M.Calls() {
+		if c.Root == "" || c.State == acd.CallEnding {
+			continue
+		}
+		a, _ := f.M.Agent(c.Dialler)
+		if a.Consult != c.ID {
+			continue
+		}
+		legs := []acd.LegID{a.Leg, c.Caller}
+		i := f.dice.Int(2, "asked on")
+		return f.propose("join", acd.CallsJoined{OnCall: acd.OnCall{Call: c.Root, Epoch: c.Epoch}, Leg: legs[i], With: legs[1-i], Reason: "bill"})
+	}
+	return f.next()
+}

@@ -49,6 +49,14 @@ func (l *Leg) dropRequests(method string) {
 	}
 }
 
+// dropBranch ends one client transaction. A CANCEL has its INVITE's branch.
+func (l *Leg) dropBranch(branch string) {
+	l.r.Requests = slices.DeleteFunc(l.r.Requests, func(c clientTx) bool { return c.Branch == branch })
+	if len(l.r.Requests) == 0 {
+		l.r.Requests = nil
+	}
+}
+
 // branch derives the branch of a request in the dialog. CSeq numbers are never
 // used twice, so branches are not either.
 func (l *Leg) branch(method string, cseq uint32) string {
@@ -221,6 +229,8 @@ func (l *Leg) finished(now Time, method string, code int, res *Response) Output 
 			return l.updated(now, code, res)
 		}
 		return l.refreshed(now, code, res)
+	case "NOTIFY":
+		l.notified(code)
 	}
 	return o // a PRACK: the INVITE's own answer decides
 }
@@ -297,6 +307,8 @@ func (l *Leg) inDialog(now Time, req *Request, flow Flow) Output {
 		return l.prack(now, req, flow)
 	case "INFO":
 		return l.info(req, flow)
+	case "REFER":
+		return l.refer(req, flow)
 	case "OPTIONS":
 		return Output{Send: []Packet{l.answer(req, flow, Refusal{200, "OK", optionsHeaders()}, nil)}}
 	}
@@ -338,7 +350,7 @@ func (l *Leg) reoffer(now Time, req *Request, flow Flow) Output {
 		return Output{Send: []Packet{l.answer(req, flow, NoSuchDialog, nil)}}
 	}
 	r.In = l.newServerTx(req, flow)
-	if bytes.Equal(offer, r.RemoteSDP) && len(offer) > 0 {
+	if len(offer) == 0 || bytes.Equal(offer, r.RemoteSDP) {
 		return l.AnswerOffer(now, 200, r.LocalSDP) // the session stays, only its timer starts anew
 	}
 	// An edge that was told 100 waits for minutes: who comes after us must know.

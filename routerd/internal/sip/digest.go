@@ -151,7 +151,11 @@ func (a *Authenticator) peer(name string) string {
 // nothing. An unknown user and a wrong password get the same 401 in the same time.
 func (a *Authenticator) Check(now Time, req *Request) (proof Proof, refused *Refusal) {
 	no := func(stale bool) (Proof, *Refusal) {
-		ref := a.Challenge(now, req.To().User(), stale)
+		who := req.From() // who calls; a registration is its To's
+		if req.Method == "REGISTER" {
+			who = req.To()
+		}
+		ref := a.Challenge(now, who.User(), stale)
 		return proof, &ref
 	}
 	stale := false

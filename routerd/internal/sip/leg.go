@@ -119,8 +119,7 @@ type (
 		Code  int
 	}
 	// Reoffer: the far end changes the session; answer with AnswerOffer. A nil
-	// SDP asks for an offer of ours, to be given there; Renegotiated brings the
-	// answer to it.
+	// SDP never occurs here: a re-INVITE without offer is answered by the leg.
 	Reoffer struct{ SDP []byte }
 	// Renegotiated: our Reinvite was accepted, or the far end answered the
 	// offer in our 2xx to its re-INVITE with a changed session.
@@ -207,6 +206,9 @@ type record struct {
 	Forks      []early    `cbor:"42,keyasint,omitempty"` // further early dialogs of our INVITE
 	Upd        *serverTx  `cbor:"43,keyasint,omitempty"` // their UPDATE or PRACK with an offer
 	Offered    []byte     `cbor:"46,keyasint,omitempty"` // in an UPDATE of ours
+
+	Refer     *referSub `cbor:"50,keyasint,omitempty"` // the transfer the far end asked for and hears of
+	Referrals uint32    `cbor:"51,keyasint,omitempty"` // how many it asked for
 }
 
 // retry is a re-INVITE to send again after a 491 (RFC 3261 section 14.1).

@@ -235,7 +235,7 @@ func TestRequestsInDialog(t *testing.T) {
 	if res.Get("Allow") != Allow {
 		t.Errorf("OPTIONS answered with Allow %q", res.Get("Allow"))
 	}
-	res = f(405, mustRequest(t, within("REFER", 3)))
+	res = f(405, mustRequest(t, within("MESSAGE", 3)))
 	if res.Get("Allow") != Allow {
 		t.Errorf("405 with Allow %q", res.Get("Allow"))
 	}

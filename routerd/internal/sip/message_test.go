@@ -133,7 +133,7 @@ func TestRequestsAreRefusedByTheRightCode(t *testing.T) {
 	f("400", "-Call-ID", "-To")
 	f("400", "Via: SIP/2.0/TCP 127.0.0.1;;,")
 	f("505", "=INVITE sip:a@b SIP/3.0")
-	f("405", "=REFER sip:a@b SIP/2.0", "CSeq: 1 REFER")
+	f("405", "=NOTIFY sip:a@b SIP/2.0", "CSeq: 1 NOTIFY")
 	f("501", "=FROBNICATE sip:a@b SIP/2.0", "CSeq: 1 FROBNICATE")
 	f("406", "+Accept: text/plain")
 	f("dropped", "-Via")

@@ -7,26 +7,26 @@ import (
 )
 
 // Allow are the methods the engine serves.
-const Allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK"
+const Allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER"
 
 // Accept are the bodies it understands.
 const Accept = "application/sdp, " + dtmfRelay + ", " + dtmf
 
-// Supported are the extensions it understands in a dialog (RFC 4028, 3262).
-const Supported = "timer, " + option100rel
+// Supported are the extensions it understands in a dialog (RFC 4028, 4488, 3262).
+const Supported = "timer, norefersub, " + option100rel
 
 var allowed = map[string]bool{
 	"INVITE": true, "ACK": true, "CANCEL": true, "BYE": true, "OPTIONS": true,
-	"INFO": true, "UPDATE": true, "PRACK": true, "REGISTER": true,
+	"INFO": true, "UPDATE": true, "PRACK": true, "REGISTER": true, "REFER": true,
 }
 
 // recognised are methods we know but do not serve: 405 and not 501.
 var recognised = map[string]bool{
-	"SUBSCRIBE": true, "NOTIFY": true, "REFER": true, "MESSAGE": true, "PUBLISH": true,
+	"SUBSCRIBE": true, "NOTIFY": true, "MESSAGE": true, "PUBLISH": true,
 }
 
 // understood are the option tags that may be required of us.
-var understood = map[string]bool{"timer": true, option100rel: true}
+var understood = map[string]bool{"timer": true, "norefersub": true, option100rel: true}
 
 // understoodByRegistrar are those a REGISTER may require (RFC 3327, 5626).
 var understoodByRegistrar = map[string]bool{"path": true, "outbound": true}

@@ -107,15 +107,16 @@ func (a *actor) takeUp() {
 	var records []acd.LegRecord
 	over := map[acd.LegID]bool{} // kept only while its BYE may be repeated
 	a.n.view(func(m *acd.Machine) {
-		c, ok := m.Call(a.call)
-		if !ok || c.Owner != a.n.owner() {
-			return
-		}
-		a.epoch = c.Epoch
-		for _, l := range c.Legs {
-			if len(l.Record) > 0 {
-				records = append(records, acd.LegRecord{Leg: l.ID, Record: l.Record})
-				over[l.ID] = l.State == acd.LegOver
+		for _, c := range m.Family(a.call) {
+			if c.Owner != a.n.owner() {
+				return
+			}
+			a.epoch = c.Epoch
+			for _, l := range c.Legs {
+				if len(l.Record) > 0 {
+					records = append(records, acd.LegRecord{Leg: l.ID, Record: l.Record})
+					over[l.ID] = l.State == acd.LegOver
+				}
 			}
 		}
 	})
@@ -131,6 +132,7 @@ func (a *actor) takeUp() {
 		a.legs[r.Leg] = leg
 		a.act(r.Leg, leg.Resume(a.n.machineTime(), a.n.local(a.call, leg.LocalTag())))
 	}
+	a.settleRefers()
 	if len(records) > 0 {
 		a.n.workers.remind() // of keys that the last owner may not have dealt with
 	}
@@ -161,6 +163,8 @@ func (a *actor) handle(msg any) {
 		a.order(m)
 	case newCall:
 		a.arrive(m)
+	case agentInvite:
+		a.dialOut(m)
 	case heard:
 		a.hear(m)
 	case audit:

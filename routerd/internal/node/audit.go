@@ -73,7 +73,7 @@ func (n *Node) missingDialogs(ctx context.Context) (missing []acd.LegRef) {
 	asked := 0
 	for _, call := range calls {
 		if legs := n.liveLegs(call); len(legs) > 0 {
-			n.post(call, audit{legs, answers})
+			n.post(n.rootOf(call), audit{legs, answers})
 			asked++
 		}
 	}

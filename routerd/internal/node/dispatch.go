@@ -86,9 +86,8 @@ func (n *Node) route(msg sip.Message, flow sip.Flow) {
 	var owner acd.Owner
 	var epoch uint64
 	n.view(func(m *acd.Machine) {
-		if c, ok := m.Call(call); ok {
-			owner, epoch = c.Owner, c.Epoch
-		}
+		call = m.RootOf(call)
+		owner, epoch, _ = m.OwnerOf(call)
 	})
 	switch {
 	case owner == acd.Owner{}:
@@ -115,7 +114,7 @@ func (n *Node) handOver(call acd.CallID, owner acd.Owner, epoch uint64, msg sip.
 	}
 	if res.Applied {
 		claimed.Inc()
-		n.post(call, arrival{msg, flow})
+		n.receive(msg, flow)
 		return
 	}
 	// Somebody else was given the call meanwhile: the far end's repeat, if any,
@@ -136,6 +135,10 @@ func (n *Node) invited(req *sip.Request, flow sip.Flow) {
 		n.route(req, flow)
 		return
 	}
+	if opensCall(req) {
+		n.agentInvited(req, flow)
+		return
+	}
 	n.post(call, newCall{req, flow})
 }
 
@@ -150,12 +153,6 @@ func (a *actor) arrive(m newCall) {
 		return
 	}
 	trunk := m.invite.Get(trunkHeader)
-	if trunk == "" {
-		// The edge vouches for trunks by this header. Phones can't dial out yet.
-		a.n.refuse(m.invite, m.flow, sip.Refusal{Code: 403, Reason: "Only trunks may call"})
-		a.stale = true
-		return
-	}
 	a.invited = time.Now()
 	a.proved = a.invited // nobody else can have it yet
 	leg, out := sip.NewServerLeg(a.n.machineTime(), a.n.local(a.call, sip.NewTag(string(a.call))), m.invite, m.flow)

@@ -34,6 +34,8 @@ func (a *actor) order(e acd.Effect) {
 		a.dial(e.ID, o)
 	case acd.CancelRing:
 		a.cancel(o)
+	case acd.TellProgress:
+		a.tell(o)
 	case acd.Bridge:
 		a.media(mediaapi.Request{Command: mediaapi.Connect, Leg: string(o.A), Peer: string(o.B)})
 	case acd.StartRecording:
@@ -54,13 +56,16 @@ func (a *actor) answer(o acd.AnswerCall) {
 		a.report(o.Leg, failed(o.Leg, 500, "no record of the INVITE"))
 		return
 	}
-	address, ok := a.n.pickAddress()
+	address, ok := a.address()
+	if !ok { // the call's first leg
+		address, ok = a.n.pickAddress()
+	}
 	if !ok {
 		a.refuse(o.Leg, 503, "no media worker", 5)
 		return
 	}
 	if len(leg.RemoteSDP()) == 0 {
-		a.answerWithOffer(o.Leg, leg, address)
+		a.refuse(o.Leg, 488, "the INVITE has no SDP offer", 0)
 		return
 	}
 	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAccept, Leg: string(o.Leg), SDP: string(leg.RemoteSDP()), Codecs: a.allowedOn(o.Leg)})
@@ -196,7 +201,7 @@ func (a *actor) address() (address string, ok bool) {
 
 // codecsFor puts the caller's codec first, so that nothing need be transcoded.
 func (a *actor) codecsFor() []string {
-	codecs := slices.Clone(a.n.codecs())
+	codecs := []string{"opus", "PCMA", "PCMU"}
 	a.n.view(func(m *acd.Machine) {
 		c, _ := m.Call(a.call)
 		for _, l := range c.Legs {

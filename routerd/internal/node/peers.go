@@ -112,12 +112,21 @@ func (n *Node) servePeer(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, fmt.Errorf("passed SIP message: %s: %w", headerFlow, err))
 		return
 	}
-	call, ours := n.callOf(msg), false
+	var call acd.CallID
+	known, ours := false, false
 	n.view(func(m *acd.Machine) {
-		if c, ok := m.Call(call); ok {
-			ours = c.Owner == n.owner()
-		}
+		call = m.RootOf(n.callOf(msg))
+		var owner acd.Owner
+		owner, _, known = m.OwnerOf(call)
+		ours = known && owner == n.owner()
 	})
+	if req, ok := msg.(*sip.Request); ok && !known && opensCall(req) {
+		if dial, owner, _, refusal := n.dialOf(req, flow); refusal == nil && dial.beside != "" && owner == n.owner() {
+			n.post(dial.beside, dial)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+	}
 	if !ours {
 		fail(w, http.StatusConflict, errors.New("the call is not owned here"))
 		return

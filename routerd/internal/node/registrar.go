@@ -62,7 +62,7 @@ func (n *Node) register(req *sip.Request, flow sip.Flow) {
 		n.refuse(req, flow, sip.Unavailable(2))
 		return
 	}
-	proof, refusal := n.proven(req)
+	proof, refusal := n.proven(req, req.To().User(), sip.Source(req.Path()))
 	if refusal != nil {
 		challenged.Inc()
 		n.refuse(req, flow, *refusal)
@@ -91,10 +91,9 @@ func (n *Node) register(req *sip.Request, flow sip.Flow) {
 	n.send(sip.RegisterOK(req, flow, sip.NewTag(req.CallID()), product, bindings))
 }
 
-// proven is who a REGISTER comes from. Whoever guesses too much gets the challenge
+// proven is who a REGISTER, or a call of an agent's, comes from. Whoever guesses too much gets the challenge
 // of all others, after the same work, whatever the password.
-func (n *Node) proven(req *sip.Request) (sip.Proof, *sip.Refusal) {
-	user, source := req.To().User(), sip.Source(req.Path())
+func (n *Node) proven(req *sip.Request, user, source string) (sip.Proof, *sip.Refusal) {
 	known, exists := false, false
 	n.view(func(m *acd.Machine) {
 		var a acd.AgentInfo

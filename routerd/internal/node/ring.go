@@ -148,7 +148,7 @@ func (a *actor) mediaAddress(id acd.LegID) string {
 // call may be offered for hours. What fails is freed with the call.
 func (a *actor) forgetMedia(id acd.LegID) {
 	leg, address := a.legs[id], a.mediaAddress(id)
-	if leg == nil || leg.Server() || address == "" {
+	if leg == nil || leg.Server() && id == acd.CallerLeg || address == "" {
 		return
 	}
 	req := mediaapi.Request{Command: mediaapi.Delete, CallID: string(a.call), Leg: string(id)}

@@ -105,6 +105,10 @@ func (m *Machine) tryAgent(c *call, id AgentID, ring, wait time.Duration, w *fac
 
 // tryNumber dials a number. It returns why it can't.
 func (m *Machine) tryNumber(c *call, number string, ring time.Duration) CauseClass {
+	if code := m.refusesNumber(number); code != 0 {
+		c.Referral.heard(code)
+		return ClassDeclined
+	}
 	l := m.dial(c, RoleParty, number)
 	if l == nil {
 		return ClassUnavailable

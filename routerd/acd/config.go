@@ -66,8 +66,8 @@ type Outbound struct {
 // transferred or which agents dial (T12).
 type DialRule struct {
 	Numbers []string `cbor:"1,keyasint" yaml:"numbers"` // that begin with one of these
-	// SendDigits are keys sent to who answered, before the two are connected: 0-9 * #
-	// A-D, each comma a pause of 500 ms; $key, to the next comma, is what the card has there.
+	// SendDigits are keys sent to who answered: 0-9 * # A-D, each comma a pause of
+	// 500 ms; $key, to the next comma, is what the card has there.
 	SendDigits string `cbor:"2,keyasint,omitempty" yaml:"send_digits"`
 	Refuse     int    `cbor:"3,keyasint,omitempty" yaml:"refuse"` // SIP code 400 to 699 instead of a call
 }

@@ -21,6 +21,9 @@ func (m *Machine) dial(c *call, role Role, number string) *Leg {
 	}
 	c.forgetLegs()
 	l := m.newLeg(c, Leg{Role: role, Number: number, Trunk: trunks[0], RingFor: ring})
+	if role == RoleParty {
+		l.Send = m.digitsFor(c, number)
+	}
 	m.takeRate(m.trunks[l.Trunk])
 	m.dialLeg(c, l, trunks)
 	return l
@@ -58,7 +61,7 @@ func (m *Machine) renewDials(c *call) {
 		if l.Number == "" || l.State != LegNew && l.State != LegRinging {
 			continue
 		}
-		again := Leg{Role: l.Role, Number: l.Number, Trunk: l.Trunk, RingFor: l.RingFor}
+		again := Leg{Role: l.Role, Number: l.Number, Trunk: l.Trunk, RingFor: l.RingFor, Send: l.Send}
 		m.freeChannel(l.Trunk)
 		l.Trunk = "" // its channel is the new leg's
 		m.cancelRing(c, l, CauseTakeover)

@@ -75,6 +75,12 @@ type (
 	// CancelRing ends a called leg that has not answered; report LegFailed
 	// (487), or LegEnded if its answer crossed the CANCEL.
 	CancelRing struct{ Leg LegID }
+	// SendDigits sends keys to the far end of Leg, each comma among them a pause of
+	// 500 ms (T12). It may be given again and sends no key twice.
+	SendDigits struct {
+		Leg  LegID
+		Keys string
+	}
 	// Bridge connects the media of two answered legs and stops prompts.
 	Bridge struct{ A, B LegID }
 	// StartRecording records both sides of the call.
@@ -125,6 +131,7 @@ func (HostMedia) isOrder()      {}
 func (Announce) isOrder()       {}
 func (Dial) isOrder()           {}
 func (TellProgress) isOrder()   {}
+func (SendDigits) isOrder()     {}
 func (Resync) isOrder()         {}
 
 // Result answers the proposer of one command.

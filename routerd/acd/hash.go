@@ -326,6 +326,9 @@ func (l *Leg) digest(d *digest) {
 		d.num(uint64(l.Held), uint64(l.HeldFor), uint64(l.Holds))
 		d.flag(l.HoldHeard)
 	}
+	if l.Send != "" {
+		d.text(l.Send)
+	}
 }
 
 func digestContacts(d *digest, contacts []Contact) {

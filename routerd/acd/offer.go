@@ -183,6 +183,9 @@ func (m *Machine) connect(c *call) {
 		m.answer(c) // an agent's own leg, which is connected then
 		return
 	}
+	if l := c.leg(c.AgentLeg); l.Send != "" {
+		m.order(c, SendDigits{Leg: l.ID, Keys: l.Send}) // the worker tells a repeat from new ones
+	}
 	m.bridge(c)
 	m.order(c, StartRecording{})
 }

@@ -77,13 +77,12 @@ func (m *Machine) callReferred(c *call, b CallReferred) Result {
 	if !m.mayTransfer(c, l, to) {
 		return refuse(ReasonNotPermitted)
 	}
-	if reason := m.badTargetOf(l.Agent, to); reason != "" {
-		return refuse(reason)
-	}
-	if to.Number != "" && m.refusesNumber(to.Number) != 0 {
-		r := refuse(ReasonRule)
+	if reason := m.badTargetOf(l.Agent, to); reason == ReasonRule {
+		r := m.noop(reason)
 		r.Code = m.refusesNumber(to.Number)
 		return r
+	} else if reason != "" {
+		return refuse(reason)
 	}
 	if to.Queue != "" {
 		if cause, _ := m.barred(m.queues[to.Queue]); cause != "" {

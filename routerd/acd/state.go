@@ -327,7 +327,8 @@ type Leg struct {
 	Number   string    `cbor:"14,keyasint"` // dialled
 	Offer    int       `cbor:"15,keyasint"` // Call.Offers when it was made: the devices of one agent share it
 
-	RingFor time.Duration `cbor:"16,keyasint"` // how long it may ring
+	RingFor time.Duration `cbor:"16,keyasint"`           // how long it may ring
+	Send    string        `cbor:"20,keyasint,omitempty"` // keys for who answers, by a DialRule
 
 	Held      Time          `cbor:"40,keyasint,omitempty"` // its far end holds since; 0: not
 	HeldFor   time.Duration `cbor:"41,keyasint,omitempty"` // all its holds that are over

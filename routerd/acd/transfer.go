@@ -84,6 +84,9 @@ func (m *Machine) badTargetOf(by AgentID, to Target) string {
 		if !isE164(to.Number) {
 			return ReasonBadTarget
 		}
+		if m.refusesNumber(to.Number) != 0 {
+			return ReasonRule
+		}
 		if len(m.config.Outbound.Trunks) == 0 {
 			return ReasonNoTrunks
 		}

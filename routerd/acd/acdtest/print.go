@@ -84,6 +84,8 @@ func printOrder(order acd.Order) string {
 			line += " diverted=" + strings.Join(o.Diverted, ",")
 		}
 		return line
+	case acd.SendDigits:
+		return fmt.Sprintf("send leg=%s keys=%s", o.Leg, o.Keys)
 	case acd.TellProgress:
 		return fmt.Sprintf("tell leg=%s code=%d", o.Leg, o.Code)
 	case acd.CancelRing:

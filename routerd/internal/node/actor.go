@@ -32,6 +32,7 @@ type actor struct {
 	invited   time.Time           // when the INVITE came to this process, else zero
 	proved    time.Time           // when the log was last asked for something that showed the call to be ours
 	released  bool
+	ruled     map[acd.LegID]string // keys that a rule sends by INFO, until all are out
 	stale     bool
 }
 
@@ -165,6 +166,8 @@ func (a *actor) handle(msg any) {
 		a.arrive(m)
 	case agentInvite:
 		a.dialOut(m)
+	case ruleKeyDue:
+		a.sendRuleKey(m)
 	case heard:
 		a.hear(m)
 	case audit:

@@ -106,6 +106,10 @@ func (a *actor) informed(peer acd.LegID, e sip.Informed) {
 	if e.Code >= 300 {
 		digitsUninformed.Inc()
 	}
+	if e.From == sip.RuleKeys {
+		a.ruleKeySent(peer, e.Serial)
+		return
+	}
 	from := acd.LegID(e.From)
 	if leg := a.legs[from]; leg != nil {
 		a.act(from, leg.Took(e.Serial))

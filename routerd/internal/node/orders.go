@@ -34,6 +34,8 @@ func (a *actor) order(e acd.Effect) {
 		a.dial(e.ID, o)
 	case acd.CancelRing:
 		a.cancel(o)
+	case acd.SendDigits:
+		a.sendDigits(o)
 	case acd.TellProgress:
 		a.tell(o)
 	case acd.Bridge:

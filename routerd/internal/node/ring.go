@@ -41,7 +41,7 @@ func (a *actor) ring(id acd.EffectID, o acd.RingAgent) {
 	host := a.n.conf.ClusterHost
 	r := ring{id: id, from: fmt.Sprintf("<sip:%s@%s>", userPart(o.From), host), to: fmt.Sprintf("<sip:%s@%s>", o.Agent, host)}
 	for _, c := range a.n.edges.heardFirst(o.Contacts) {
-		r.ways = append(r.ways, way{uri: c.URI, routes: c.Path})
+		r.ways = append(r.ways, way{uri: c.URI, routes: c.Path, headers: cardHeaders(o.Card, host)})
 	}
 	a.setUp(o.Leg, r, "no contact", a.codecsFor())
 }

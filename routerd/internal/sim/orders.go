@@ -34,6 +34,10 @@ func (a *actor) order(e acd.Effect) {
 		if address, ok := a.address(); ok {
 			a.ask(address)
 		}
+	case acd.SendDigits:
+		if address, ok := a.address(); ok {
+			a.ask(address)
+		}
 	case acd.TellProgress:
 		if leg := a.legs[o.Leg]; leg != nil {
 			a.act(o.Leg, leg.NotifyRefer(a.n.machineTime(), o.Code))

@@ -209,6 +209,7 @@ type record struct {
 
 	Refer     *referSub `cbor:"50,keyasint,omitempty"` // the transfer the far end asked for and hears of
 	Referrals uint32    `cbor:"51,keyasint,omitempty"` // how many it asked for
+	RuleKeys  uint64    `cbor:"52,keyasint,omitempty"` // how many keys of a rule went by INFO, see NextRuleKey
 }
 
 // retry is a re-INVITE to send again after a 491 (RFC 3261 section 14.1).

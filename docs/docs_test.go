@@ -142,3 +142,30 @@ func addRange(have map[string]bool, part string) {
 		have[from[:1]+strconv.Itoa(i)] = true
 	}
 }
+
+// docs/parsers.md names every fuzz target there is, and no other.
+func TestFuzzTargetsAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile("parsers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)\\| `([a-z/]+)` (Fuzz[A-Za-z, ]+) \\|$").FindAllStringSubmatch(string(doc), -1) {
+		for _, name := range strings.Split(row[2], ", ") {
+			told[row[1]+" "+name] = true
+		}
+	}
+	target := regexp.MustCompile(`(?m)^func (Fuzz[A-Za-z]+)\(`)
+	readAll(t, "_test.go", func(path, text string) {
+		for _, m := range target.FindAllStringSubmatch(text, -1) {
+			at := strings.TrimPrefix(filepath.Dir(path), "../") + " " + m[1]
+			if !told[at] {
+				t.Errorf("%s has no row in docs/parsers.md", at)
+			}
+			delete(told, at)
+		}
+	}, "..")
+	for at := range told {
+		t.Errorf("%s is in docs/parsers.md and not in the code", at)
+	}
+}

@@ -98,7 +98,7 @@ func (p *proof) register(ctx context.Context) error {
 			defer conn.Close()
 			in := textproto.NewReader(bufio.NewReader(conn))
 			for i := k; i < p.agents && faults[k] == nil; i += registrars {
-				faults[k] = registerOne(conn, in, i)
+				faults[k] = registerOne(ctx, conn, in, i)
 			}
 		})
 	}
@@ -106,10 +106,10 @@ func (p *proof) register(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
-func registerOne(conn net.Conn, in *textproto.Reader, i int) error {
+func registerOne(ctx context.Context, conn net.Conn, in *textproto.Reader, i int) error {
 	id := agentID(i)
 	authorization := ""
-	for cseq := 1; cseq <= 3; cseq++ {
+	for cseq := 1; cseq <= 10; cseq++ {
 		conn.SetDeadline(time.Now().Add(10 * time.Second))
 		uri := "sip:" + lab.ClusterHost
 		_, err := fmt.Fprintf(conn, "REGISTER %s SIP/2.0\r\nVia: SIP/2.0/TCP %s;branch=z9hG4bKr%d.%d\r\nMax-Forwards: 70\r\n"+
@@ -130,6 +130,11 @@ func registerOne(conn net.Conn, in *textproto.Reader, i int) error {
 		switch {
 		case strings.HasPrefix(status, "SIP/2.0 200 "):
 			return nil
+		case strings.HasPrefix(status, "SIP/2.0 503 "): // no leader at the moment; a phone asks again
+			if err := pause(ctx, time.Second); err != nil {
+				return err
+			}
+			continue
 		case !strings.HasPrefix(status, "SIP/2.0 401 "):
 			return fmt.Errorf("register %s: %s", id, status)
 		}
@@ -143,5 +148,5 @@ func registerOne(conn net.Conn, in *textproto.Reader, i int) error {
 		}
 		authorization = "Authorization: " + cred.String() + "\r\n"
 	}
-	return fmt.Errorf("register %s: challenged again and again", id)
+	return fmt.Errorf("register %s: not registered in ten attempts", id)
 }

@@ -397,3 +397,34 @@ func FuzzDecodeCommand(f *testing.F) {
 		}
 	})
 }
+
+// FuzzDecodeState: a snapshot comes from a peer or a disk. It is refused, or is a
+// state that can be written again.
+func FuzzDecodeState(f *testing.F) {
+	var b bytes.Buffer
+	if err := EncodeState(&b, acd.New().Snapshot()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Add([]byte{0xa1, 0x01})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := DecodeState(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		var again bytes.Buffer
+		if err := EncodeState(&again, s); err != nil {
+			t.Fatalf("a state that was read can't be written: %v", err)
+		}
+	})
+}
+
+// FuzzDecodeResult: an answer comes from the leader.
+func FuzzDecodeResult(f *testing.F) {
+	f.Add(must(EncodeResult(acd.Result{Applied: true, Epoch: 7, Code: 503})))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if r, err := DecodeResult(data); err == nil {
+			must(EncodeResult(r))
+		}
+	})
+}

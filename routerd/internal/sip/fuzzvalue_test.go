@@ -54,6 +54,35 @@ func FuzzValues(f *testing.F) {
 	})
 }
 
+// FuzzRefer: where a far end wants a call to go, and which call is to be replaced,
+// come without what could become another header.
+func FuzzRefer(f *testing.F) {
+	f.Add("<sip:+74950000001@b?Replaces=abc%40sbc%3Bto-tag%3D1%3Bfrom-tag%3D2%3Bearly-only>")
+	f.Add("<sip:a%0d%0aX%3a@b?Replaces=x%0d%0aX%3ay%3Bto-tag%3D1%3Bfrom-tag%3D2%00>;x")
+	f.Add("tel:+74950000001;method=BYE")
+	f.Add("abc@sbc;to-tag=1;from-tag=2")
+	f.Fuzz(func(t *testing.T, s string) {
+		if !isPrintable(s) {
+			return // refused before
+		}
+		clean := func(what, v string) {
+			if strings.ContainsAny(v, "\r\n\x00") {
+				t.Errorf("%q gives %s %q", s, what, v)
+			}
+		}
+		if to, err := ParseReferTo(s); err == nil {
+			clean("user", to.User)
+			if r := to.Replaces; r != nil {
+				clean("Replaces", r.CallID+r.ToTag+r.FromTag)
+			}
+		}
+		if r, err := ParseReplaces(s); err == nil {
+			clean("Replaces", r.CallID+r.ToTag+r.FromTag)
+		}
+		rack(s)
+	})
+}
+
 // FuzzCredentials: no Authorization value lets anybody in who has no password.
 func FuzzCredentials(f *testing.F) {
 	f.Add(`Digest username="ann", realm="trunkline", nonce="x", uri="sip:a", response="0", qop=auth, nc=00000001, cnonce="y", algorithm=SHA-256`)

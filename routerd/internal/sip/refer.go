@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // A far end transfers by REFER in its dialog (RFC 3515). One that is taken opens
@@ -144,10 +145,13 @@ func ParseReferTo(v string) (ReferTarget, error) {
 	if m, ok := t.URI.Params.Get("method"); ok && m != "INVITE" {
 		return t, errNotINVITE
 	}
-	if t.User, err = url.PathUnescape(t.URI.User); err != nil || t.User == "" {
+	if _, err := url.PathUnescape(bare); err != nil {
+		return t, fmt.Errorf("parse Refer-To: %w", err)
+	}
+	if t.URI.User == "" {
 		return t, errors.New("parse Refer-To: no user")
 	}
-	t.User = strings.ToValidUTF8(t.User, "?")
+	t.User = strings.ToValidUTF8(t.URI.User, "?") // its escapes are decoded, and only once
 	for _, h := range strings.Split(headers, "&") {
 		name, value, _ := strings.Cut(h, "=")
 		if !strings.EqualFold(name, "Replaces") {
@@ -171,6 +175,9 @@ func ParseReferTo(v string) (ReferTarget, error) {
 
 // ParseReplaces reads the value of a Replaces header (RFC 3891 section 6.1).
 func ParseReplaces(v string) (Replaces, error) {
+	if strings.ContainsFunc(v, unicode.IsControl) { // escaped in a Refer-To: another header, if it went on
+		return Replaces{}, errors.New("parse Replaces: control character")
+	}
 	id, rest, _ := strings.Cut(v, ";")
 	r := Replaces{CallID: strings.TrimSpace(id)}
 	p, err := parseParams(rest)

@@ -8,11 +8,12 @@ PROGRAMS := ./routerd ./routerd/cmd/routerctl ./mediad ./loadtest
 GO_LEAST := 1.26
 
 .DEFAULT_GOAL := help
-.PHONY: help fuzz twin demo test load up check sim build setup go clean bench-acd bench-failover bench-sip
+.PHONY: help fuzz twin demo test load up check scenarios sim build setup go clean bench-acd bench-failover bench-sip
 
 help:
 	@echo 'make demo   place ten real calls through the whole tier and kill parts of it'
 	@echo 'make test   everything that guards the project, under 15 minutes'
+	@echo 'make scenarios  the promises of loadtest/scenarios, by SIPp; NAMES="call-* hold-*" for some'
 	@echo 'make load   4 000 calls a minute through the whole tier for 60 s'
 	@echo 'make bench-acd  the state machine at full size: commands a second, allocations, what an offer costs, snapshots'
 	@echo 'make bench-failover  how long the log is away: kill -9, SIGSTOP, hand-over, a steady load; FOR=10m for the long one'
@@ -31,6 +32,10 @@ demo: build
 
 load: build
 	@bin/loadtest load
+
+# NAMES are names or patterns.
+scenarios: build
+	@bin/loadtest scenario $(or $(NAMES),all)
 
 up: build
 	@bin/loadtest up
@@ -62,10 +67,11 @@ sim: go
 	@$(GO) build -o bin/simulate ./routerd/internal/sim/simulate
 	@bin/simulate $(if $(SEED),-seed $(SEED),-seeds $(or $(SEEDS),1000) -from $(or $(FROM),1) -out out)
 
-# The second of these runs the demo against daemons built with the race detector.
+# The scenarios say how many there are; the next runs the demo against daemons built with the race detector.
 test: check
 	$(GO) test $(GO_TEST_FLAGS) -race $$($(GO) list ./... | grep -v /loadtest)
-	$(GO) test $(GO_TEST_FLAGS) -race -p 1 ./loadtest/...
+	$(GO) test $(GO_TEST_FLAGS) -v ./loadtest/scenarios
+	$(GO) test $(GO_TEST_FLAGS) -race -p 1 $$($(GO) list ./loadtest/... | grep -v /loadtest/scenarios)
 	$(GO) test ./routerd/acd/acdtest -run TestTwin -steps 1000000 -v
 	$(GO) test ./routerd/internal/sim -run TestTakeoverAtEveryPoint -v
 

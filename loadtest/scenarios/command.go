@@ -71,8 +71,9 @@ func commands(readme string) ([]Command, error) {
 
 // step is one message or pause of a scenario file, as SIPp counts them.
 type step struct {
-	what    string // "recv 200", "send", "pause"
-	comment string // the sentence before it
+	what    string   // "recv 200", "send", "pause"
+	comment string   // the sentence before it
+	checks  []string // regular expressions its message must match
 }
 
 func (s step) String() string {
@@ -107,14 +108,17 @@ func (c Command) steps(dir string) ([]step, error) {
 		case xml.Comment:
 			comment = strings.Join(strings.Fields(string(t)), " ")
 		case xml.StartElement:
-			if depth++; depth != 2 || !counted[t.Name.Local] {
+			depth++
+			if t.Name.Local == "ereg" && len(out) > 0 {
+				last := &out[len(out)-1]
+				last.checks = append(last.checks, attribute(t, "regexp"))
+			}
+			if depth != 2 || !counted[t.Name.Local] {
 				continue
 			}
 			s := step{what: t.Name.Local, comment: comment}
-			for _, a := range t.Attr {
-				if a.Name.Local == "request" || a.Name.Local == "response" {
-					s.what += " " + a.Value
-				}
+			if what := attribute(t, "request") + attribute(t, "response"); what != "" {
+				s.what += " " + what
 			}
 			out, comment = append(out, s), ""
 		case xml.EndElement:
@@ -125,4 +129,13 @@ func (c Command) steps(dir string) ([]step, error) {
 		return nil, fmt.Errorf("%s has no steps", c.File)
 	}
 	return out, nil
+}
+
+func attribute(e xml.StartElement, name string) string {
+	for _, a := range e.Attr {
+		if a.Name.Local == name {
+			return a.Value
+		}
+	}
+	return ""
 }

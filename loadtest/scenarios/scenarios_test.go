@@ -95,7 +95,7 @@ func TestComplaintsBecomeSentences(t *testing.T) {
 			}
 		}
 		write("uac.xml", `<scenario name="a: b"><send/><!-- The call is
-			answered --><recv response="200"/><label id="1"/><pause/></scenario>`)
+			answered --><recv response="200"><action><ereg regexp="m=video 0"/></action></recv><label id="1"/><pause/></scenario>`)
 		write("1-uac.errors", complaint)
 		s := &Scenario{Name: "x", Promise: "p", Dir: dir}
 		b := s.broken(&process{Command: Command{File: "uac.xml"}, name: "1-uac", dir: dir})
@@ -106,6 +106,7 @@ func TestComplaintsBecomeSentences(t *testing.T) {
 	f("Aborting call on unexpected message for Call-Id '1-9@127.10.7.1': while expecting '200' (index 1), received 'SIP/2.0 486 Busy Here\r\nVia: x", "The call is answered (recv 200)", `received "SIP/2.0 486 Busy Here"`)
 	f("Call-Id: 1-9@h, receive timeout on message a: b:1 without label to jump to (ontimeout attribute): aborting call", "The call is answered (recv 200)", "nothing came")
 	f("Aborting call on unexpected message for Call-Id '1-9@h': while pausing (index 2), received 'BYE sip:x SIP/2.0\r\n", "pause", `received "BYE sip:x SIP/2.0"`)
+	f("2026-11-26 1.2: Failed regexp match: looking in body: 'v=0\r\no=', with regexp 'm=video 0'", "The call is answered (recv 200)", `"v=0\r\no=" is not "m=video 0"`)
 	f("something new", "", "something new")
 }
 

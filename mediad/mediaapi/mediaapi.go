@@ -31,6 +31,8 @@ const (
 	// renegotiates the leg in place (re-INVITE).
 	LegAccept = "leg accept"
 	// LegOffer makes our SDP offer for one leg. A repeat returns the same SDP.
+	// With Renew it offers a leg that has its terms others: those stay in force
+	// until LegAnswer brings the answer.
 	LegOffer = "leg offer"
 	// LegAnswer takes the peer's SDP answer to LegOffer's offer.
 	LegAnswer = "leg answer"
@@ -78,6 +80,7 @@ type Request struct {
 
 	SDP    string   `ng:"sdp"`
 	Codecs []string `ng:"codecs"` // by preference: "opus", "PCMA", "PCMU"; empty: all
+	Renew  bool     `ng:"renew"`  // leg offer
 	Suites []string `ng:"suites"` // by preference, RFC 4568 and 7714 names; empty: all
 
 	Prompt string `ng:"file"` // play media: prompt name, without ".wav"
@@ -139,11 +142,14 @@ type Reply struct {
 	Reason string `ng:"error-reason"` // with ResultError
 	Code   int64  `ng:"sip-code"`     // with ResultError: the SIP code that fits, or 0
 
-	SDP      string `ng:"sdp"`
-	Codec    string `ng:"codec"`    // of the leg, e.g. "PCMA"
-	Suite    string `ng:"suite"`    // of the leg, e.g. "AEAD_AES_128_GCM"
-	Address  string `ng:"address"`  // media address of the leg
-	Duration int64  `ng:"duration"` // milliseconds: play media, of one pass, Then left out; play DTMF, until the last key is out
+	SDP   string `ng:"sdp"`
+	Codec string `ng:"codec"` // of the leg, e.g. "PCMA"
+	// Direction is ours on the leg, as in Leg: a peer that does not want to
+	// hear us (hold) leaves recvonly or inactive.
+	Direction string `ng:"direction"`
+	Suite     string `ng:"suite"`    // of the leg, e.g. "AEAD_AES_128_GCM"
+	Address   string `ng:"address"`  // media address of the leg
+	Duration  int64  `ng:"duration"` // milliseconds: play media, of one pass, Then left out; play DTMF, until the last key is out
 
 	Skipped []string  `ng:"skipped"` // play media: prompts of the list that there are not
 	Digits  []Pressed `ng:"digits"`  // events

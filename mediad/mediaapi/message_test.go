@@ -65,7 +65,7 @@ func TestMalformedMessagesAreErrors(t *testing.T) {
 
 func fullRequest() Request {
 	return Request{Command: Host, CallID: "c1", Leg: "1", Peer: "2", SDP: "v=0\r\ns=\"-\"\r\n", Codecs: []string{"opus", "PCMA"},
-		Suites: []string{"AEAD_AES_128_GCM"}, Prompt: "moh", Loop: true, Address: "127.0.0.1", Worker: "m1",
+		Suites: []string{"AEAD_AES_128_GCM"}, Prompt: "moh", Loop: true, Renew: true, Address: "127.0.0.1", Worker: "m1",
 		Epoch: math.MaxUint64, Standby: "m2", Replication: "127.0.0.1:2226", FromTag: "a", ToTag: "b", Transport: "RTP/SAVP",
 		Flags: []string{"x"}, Replace: []string{"origin"}, RTCPMux: []string{"offer"}, Limit: math.MinInt64,
 		Prompts: []string{"position", "number-3"}, Then: "music", Serial: math.MaxUint64, Code: "5", Keys: "12,#", Duration: 250,
@@ -73,7 +73,7 @@ func fullRequest() Request {
 }
 
 func fullReply() Reply {
-	return Reply{Result: ResultError, Reason: ReasonOutOfPorts, Code: 503, SDP: "v=0\r\n", Codec: "PCMA", Suite: "S",
+	return Reply{Result: ResultError, Reason: ReasonOutOfPorts, Code: 503, SDP: "v=0\r\n", Codec: "PCMA", Suite: "S", Direction: "recvonly",
 		Address: "127.0.0.1", Duration: 4200, Worker: "m1", Calls: []string{"a", "b"}, Created: 1,
 		Skipped: []string{"number-3"}, Digits: []Pressed{{CallID: "c", Leg: "1", Serial: math.MaxUint64, Keys: "12#", Peer: "2"}, {CallID: "d", Leg: "2", Serial: 1, Keys: "*"}},
 		Legs: []Leg{{Leg: "1", SSRC: math.MaxUint32, Lost: -3, Recording: true}, {Leg: "2", Packets: math.MaxUint64}}}

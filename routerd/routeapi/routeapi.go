@@ -87,6 +87,10 @@ type Leg struct {
 	Agent string `json:"agent,omitempty"`
 	Codec string `json:"codec,omitempty"`
 	Suite string `json:"suite,omitempty"`
+
+	Held    time.Time `json:"held,omitzero"`          // its far end holds since
+	Holds   int       `json:"holds,omitempty"`        // how often it did
+	HeldFor float64   `json:"held_seconds,omitempty"` // in all, a hold that lasts not counted
 }
 
 // Queue is a queue's figures of this moment.

@@ -22,6 +22,7 @@ type terms struct {
 	Version   uint64         `json:"version"`
 	LocalSDP  string         `json:"local_sdp,omitempty"` // what we sent last
 	PeerSDP   string         `json:"peer_sdp,omitempty"`  // what that answers, or what answered it
+	NextSDP   string         `json:"next_sdp,omitempty"`  // offer of ours that is not answered, while other terms hold
 	Offered   []offeredKey   `json:"offered,omitempty"`   // leg offer: keys by tag
 	Formats   []sdp.Codec    `json:"formats,omitempty"`   // leg offer: what it lists
 	Agreed    bool           `json:"agreed"`              // the fields below hold
@@ -41,6 +42,7 @@ type offeredKey struct {
 	Tag   int        `json:"tag"`
 	Suite srtp.Suite `json:"suite"`
 	Key   srtp.Key   `json:"key"`
+	Used  bool       `json:"used,omitempty"` // was in force: never begun anew
 }
 
 // leg is one SRTP endpoint of ours and what it talks to.

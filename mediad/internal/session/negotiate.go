@@ -110,7 +110,7 @@ func (c *call) sameFamily(peer netip.Addr) error {
 // accept takes an offer into force, the first or a later one.
 func (l *leg) accept(m *sdp.Media, codec sdp.Codec, crypto sdp.Crypto, text string) error {
 	t := l.terms
-	t.PeerSDP, t.Offered, t.Formats = text, nil, nil
+	t.PeerSDP, t.Offered, t.Formats, t.NextSDP = text, nil, nil, ""
 	t.Suite, t.PeerKey = crypto.Suite, crypto.Key
 	if !l.Agreed || l.Suite != crypto.Suite {
 		t.LocalKey = srtp.NewKey(crypto.Suite)
@@ -163,6 +163,9 @@ func (e *Engine) legOffer(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 		return mediaapi.Reply{}, nil, err
 	}
 	if l := c.leg(r.Leg); l != nil {
+		if r.Renew && l.Agreed {
+			return l.renewOffer(r)
+		}
 		if l.LocalSDP == "" {
 			return mediaapi.Reply{}, nil, refuse(491, "leg has no offer of ours")
 		}
@@ -234,7 +237,7 @@ func (e *Engine) legAnswer(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	if err != nil {
 		return mediaapi.Reply{}, nil, err
 	}
-	if l.Agreed && l.PeerSDP == r.SDP {
+	if l.Agreed && l.PeerSDP == r.SDP && l.NextSDP == "" {
 		return l.reply(), nil, nil
 	}
 	if len(l.Offered) == 0 {
@@ -256,12 +259,17 @@ func (e *Engine) legAnswer(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 func (l *leg) answered(m *sdp.Media, text string) error {
 	t := l.terms
 	t.PeerSDP = text
+	if t.NextSDP != "" {
+		t.LocalSDP, t.NextSDP = t.NextSDP, ""
+	}
 	crypto := m.Cryptos[0] // an answer has one
 	i := slices.IndexFunc(l.Offered, func(k offeredKey) bool { return k.Tag == crypto.Tag && k.Suite == crypto.Suite })
 	if i < 0 {
 		return refuse(488, "answer takes a crypto suite that was not offered")
 	}
 	t.Suite, t.LocalKey, t.PeerKey = crypto.Suite, l.Offered[i].Key, crypto.Key
+	t.Offered = slices.Clone(l.Offered)
+	t.Offered[i].Used = true
 	t.Mux, t.RTP, t.RTCP = m.Mux, m.RTP, m.RTCP
 	t.Direction = m.Direction.Reverse()
 	// In our order of preference, in their numbers.
@@ -284,5 +292,6 @@ func (l *leg) answered(m *sdp.Media, text string) error {
 }
 
 func (l *leg) reply() mediaapi.Reply {
-	return mediaapi.Reply{SDP: l.LocalSDP, Codec: l.codec(), Suite: string(l.Suite), Address: l.call.host.addr.String()}
+	return mediaapi.Reply{SDP: l.LocalSDP, Codec: l.codec(), Suite: string(l.Suite), Direction: string(l.Direction),
+		Address: l.call.host.addr.String()}
 }

@@ -62,10 +62,9 @@ CSeq: 1 INVITE
 Contact: <sip:+7495@127.0.0.3:5060>
 X-Trunkline-Trunk: sbc-a
 Content-Type: application/sdp
-Content-Length: 5
+Content-Length: 3
 
-v=0
-`)
+v=0`)
 	call := b.n.callOf(msg)
 	leg, _ := sip.NewServerLeg(1, b.n.local(call, "tag"), msg.(*sip.Request), sip.Flow{Network: "tcp", Remote: "127.0.0.2:5062", Local: "127.0.0.1:5060"})
 	res := b.apply(acd.CallArrived{OnCall: acd.OnCall{Call: call, Records: []acd.LegRecord{{Leg: acd.CallerLeg, Record: record(b.T, leg)}}},

@@ -91,17 +91,19 @@ func (a *actor) trunkOf(id acd.LegID) acd.TrunkID {
 	return ""
 }
 
-// allowedOn are the codecs that the trunk of a leg allows, none where it allows
-// all or the leg is no trunk's.
-func (a *actor) allowedOn(id acd.LegID) (codecs []string) {
+// allowedOn are the codecs taken on a leg, the preferred first: this router's, or
+// those of them that its trunk allows.
+func (a *actor) allowedOn(id acd.LegID) []string {
+	codecs := a.n.codecs()
 	a.n.view(func(m *acd.Machine) {
 		c, _ := m.Call(a.call)
 		for _, l := range c.Legs {
 			if l.ID != id || l.Trunk == "" {
 				continue
 			}
-			t, _ := m.Trunk(l.Trunk)
-			codecs = t.Codecs
+			if t, _ := m.Trunk(l.Trunk); len(t.Codecs) > 0 {
+				codecs = slices.DeleteFunc(slices.Clone(t.Codecs), func(c string) bool { return !slices.Contains(codecs, c) })
+			}
 		}
 	})
 	return codecs

@@ -19,6 +19,8 @@ func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
 			out = append(out, func(h acd.OnCall) acd.Body { return acd.LegProgressed{OnCall: h, Leg: id, Code: e.Code, Trunk: trunk} })
 		case sip.Answered:
 			out = append(out, a.answered(id, e))
+		case sip.Acknowledged:
+			out = append(out, a.acknowledged(id, e))
 		case sip.Failed:
 			if a.anotherWay(id, e.Code) {
 				return nil // under the same leg
@@ -73,7 +75,11 @@ func (a *actor) follow(id acd.LegID, e sip.Event) {
 	switch e := e.(type) {
 	case sip.Answered:
 		if a.unusable[id] != nil { // acknowledged, and ended
-			a.act(id, leg.Bye(a.n.machineTime()))
+			a.act(id, leg.Bye(a.n.machineTime(), noSession()))
+		}
+	case sip.Acknowledged:
+		if a.unusable[id] != nil {
+			a.act(id, leg.Bye(a.n.machineTime(), noSession()))
 		}
 	case sip.Informed:
 		a.informed(id, e)
@@ -81,20 +87,7 @@ func (a *actor) follow(id acd.LegID, e sip.Event) {
 		a.reoffer(id, leg, e.SDP)
 	case sip.Referred:
 		a.refer(id, leg, e)
+	case sip.Renegotiated:
+		a.renegotiated(id, e.SDP)
 	}
-}
-
-// reoffer answers a far end's new offer (RFC 3261 section 14).
-func (a *actor) reoffer(id acd.LegID, leg *sip.Leg, sdp []byte) {
-	address, ok := a.address()
-	if !ok {
-		a.act(id, leg.AnswerOffer(a.n.machineTime(), 488, nil))
-		return
-	}
-	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAccept, Leg: string(id), SDP: string(sdp), Codecs: a.allowedOn(id)})
-	if err != nil {
-		a.act(id, leg.AnswerOffer(a.n.machineTime(), sipCode(err), nil, refusalHeaders(sipCode(err), 0)...))
-		return
-	}
-	a.act(id, leg.AnswerOffer(a.n.machineTime(), 200, []byte(rep.SDP)))
 }

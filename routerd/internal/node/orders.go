@@ -67,7 +67,7 @@ func (a *actor) answer(o acd.AnswerCall) {
 		return
 	}
 	if len(leg.RemoteSDP()) == 0 {
-		a.refuse(o.Leg, 488, "the INVITE has no SDP offer", 0)
+		a.answerWithOffer(o.Leg, leg, address)
 		return
 	}
 	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAccept, Leg: string(o.Leg), SDP: string(leg.RemoteSDP()), Codecs: a.allowedOn(o.Leg)})
@@ -203,7 +203,7 @@ func (a *actor) address() (address string, ok bool) {
 
 // codecsFor puts the caller's codec first, so that nothing need be transcoded.
 func (a *actor) codecsFor() []string {
-	codecs := []string{"opus", "PCMA", "PCMU"}
+	codecs := slices.Clone(a.n.codecs())
 	a.n.view(func(m *acd.Machine) {
 		c, _ := m.Call(a.call)
 		for _, l := range c.Legs {

@@ -69,7 +69,8 @@ func callView(c acd.Call, hosts map[string]acd.WorkerID) routeapi.Call {
 		if l.Role == acd.RoleAgent && v.Agent == "" && (l.State == acd.LegNew || l.State == acd.LegRinging) {
 			v.Agent = string(l.Agent) // under offer
 		}
-		v.Legs = append(v.Legs, routeapi.Leg{ID: string(l.ID), Role: string(l.Role), State: string(l.State), Agent: string(l.Agent), Codec: l.Media.Codec, Suite: l.Media.Suite})
+		v.Legs = append(v.Legs, routeapi.Leg{ID: string(l.ID), Role: string(l.Role), State: string(l.State), Agent: string(l.Agent), Codec: l.Media.Codec, Suite: l.Media.Suite,
+			Held: wall(l.Held), Holds: l.Holds, HeldFor: l.HeldFor.Seconds()})
 	}
 	return v
 }

@@ -188,10 +188,7 @@ func (l *Leg) Response(now Time, res *Response) Output {
 		if res.Code < 200 {
 			return Output{}
 		}
-		l.r.Requests = slices.DeleteFunc(l.r.Requests, func(x clientTx) bool { return x.Branch == c.Branch && x.Method == c.Method })
-		if len(l.r.Requests) == 0 {
-			l.r.Requests = nil
-		}
+		l.dropBranch(c.Branch)
 		return l.finished(now, c.Method, res.Code, res)
 	}
 	return Output{}
@@ -350,7 +347,7 @@ func (l *Leg) reoffer(now Time, req *Request, flow Flow) Output {
 		return Output{Send: []Packet{l.answer(req, flow, NoSuchDialog, nil)}}
 	}
 	r.In = l.newServerTx(req, flow)
-	if len(offer) == 0 || bytes.Equal(offer, r.RemoteSDP) {
+	if bytes.Equal(offer, r.RemoteSDP) && len(offer) > 0 {
 		return l.AnswerOffer(now, 200, r.LocalSDP) // the session stays, only its timer starts anew
 	}
 	// An edge that was told 100 waits for minutes: who comes after us must know.

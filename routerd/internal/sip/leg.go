@@ -119,7 +119,8 @@ type (
 		Code  int
 	}
 	// Reoffer: the far end changes the session; answer with AnswerOffer. A nil
-	// SDP never occurs here: a re-INVITE without offer is answered by the leg.
+	// SDP asks for an offer of ours, to be given there; Renegotiated brings the
+	// answer to it.
 	Reoffer struct{ SDP []byte }
 	// Renegotiated: our Reinvite was accepted, or the far end answered the
 	// offer in our 2xx to its re-INVITE with a changed session.

@@ -261,7 +261,6 @@ func (l *Leg) ack(now Time, req *Request) Output {
 	if len(tx.Offer) > 0 || tx.Settled {
 		answer = nil // the offer was in the INVITE, or answered by PRACK
 	}
-	changed := len(answer) > 0 && !bytes.Equal(answer, l.r.RemoteSDP)
 	if len(answer) > 0 {
 		l.r.RemoteSDP = bytes.Clone(answer)
 	}
@@ -274,7 +273,7 @@ func (l *Leg) ack(now Time, req *Request) Output {
 	case tx.Initial && l.r.State == Accepted:
 		l.r.State = Confirmed
 		o.Events = append(o.Events, Acknowledged{SDP: bytes.Clone(answer)})
-	case changed && l.r.State == Confirmed:
+	case len(answer) > 0 && l.r.State == Confirmed: // of a re-INVITE without offer
 		o.Events = append(o.Events, Renegotiated{SDP: bytes.Clone(answer)})
 	}
 	if l.r.ByeWanted && l.r.State == Confirmed {

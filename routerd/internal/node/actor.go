@@ -31,6 +31,7 @@ type actor struct {
 	across    map[acd.LegID]heard // keys that are to go to the connected leg as INFO
 	invited   time.Time           // when the INVITE came to this process, else zero
 	proved    time.Time           // when the log was last asked for something that showed the call to be ours
+	why       string              // the Reason of the leg that ended last, if it bore one
 	released  bool
 	ruled     map[acd.LegID]string // keys that a rule sends by INFO, until all are out
 	stale     bool

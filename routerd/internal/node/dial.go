@@ -15,7 +15,7 @@ const trunkHeader = "X-Trunkline-Trunk"
 // edge, then the next. Which edge goes first differs from call to call.
 func (a *actor) dial(id acd.EffectID, o acd.Dial) {
 	ways, trunks := a.n.trunkWays(id, o)
-	r := ring{id: id, ways: ways}
+	r := ring{id: id, ways: ways, dial: o, asked: []string{o.Number}}
 	a.setUp(o.Leg, r, "no trunk", allowedOnAll(a.codecsFor(), trunks))
 }
 

@@ -65,6 +65,9 @@ func (n *Node) receive(msg sip.Message, flow sip.Flow) {
 		n.async(func() { n.register(req, flow) })
 	case req.ToTag() != "" || req.Method == "CANCEL" || req.Method == "ACK":
 		n.route(msg, flow)
+	case req.Method == "INVITE" && n.cameBack(req):
+		loops.Inc()
+		n.refuse(req, flow, loopDetected)
 	case req.Method == "INVITE":
 		n.invited(req, flow)
 	case req.Method == "OPTIONS":

@@ -22,14 +22,17 @@ func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
 		case sip.Acknowledged:
 			out = append(out, a.acknowledged(id, e))
 		case sip.Failed:
-			if a.anotherWay(id, e.Code) {
+			a.earlyMediaOver(id)
+			if a.redirected(id, e) || a.anotherWay(id, e.Code) {
 				return nil // under the same leg
 			}
+			a.endedBecause(id)
 			delete(a.rings, id)
 			a.forgetMedia(id)
 			a.keysEnded(id)
 			out = append(out, failed(id, e.Code, e.Reason))
 		case sip.Ended:
+			a.endedBecause(id)
 			delete(a.rings, id)
 			a.forgetMedia(id)
 			a.keysEnded(id)
@@ -73,6 +76,8 @@ func (a *actor) follow(id acd.LegID, e sip.Event) {
 	}
 	leg := a.legs[id]
 	switch e := e.(type) {
+	case sip.Ringing:
+		a.earlyMedia(id, e)
 	case sip.Answered:
 		if a.unusable[id] != nil { // acknowledged, and ended
 			a.act(id, leg.Bye(a.n.machineTime(), noSession()))

@@ -29,6 +29,8 @@ var (
 	digitsInformed   = metrics.NewCounter("routerd_digits_informed_total")
 	digitsUninformed = metrics.NewCounter("routerd_digits_uninformed_total")
 	dialogsMissing   = metrics.NewCounter("routerd_dialogs_missing_total")
+	redirects        = metrics.NewCounter("routerd_redirects_followed_total")
+	loops            = metrics.NewCounter("routerd_loops_refused_total")
 	dialled          = metrics.NewCounter("routerd_trunk_attempts_total")
 	trying           = metrics.NewHistogram("routerd_call_trying_seconds")
 	setup            = metrics.NewHistogram("routerd_call_setup_seconds")

@@ -147,10 +147,10 @@ func (a *actor) cancel(o acd.CancelRing) {
 	}
 	a.cancelled[o.Leg] = true
 	if leg.State() == sip.Confirmed { // answered with what could not be used
-		a.act(o.Leg, leg.Bye(a.n.machineTime()))
+		a.act(o.Leg, leg.Bye(a.n.machineTime(), a.reasons(o.Leg)...))
 		return
 	}
-	a.act(o.Leg, leg.Cancel(a.n.machineTime()))
+	a.act(o.Leg, leg.Cancel(a.n.machineTime(), a.reasons(o.Leg)...))
 }
 
 func (a *actor) hangup(o acd.Hangup) {
@@ -159,9 +159,9 @@ func (a *actor) hangup(o acd.Hangup) {
 	case leg == nil:
 		a.report(o.Leg, ended(o.Leg, o.Cause))
 	case leg.Server() && leg.State() == sip.Pending && o.Code != 0:
-		a.act(o.Leg, leg.Reject(a.n.machineTime(), o.Code, ""))
+		a.act(o.Leg, leg.Reject(a.n.machineTime(), o.Code, "", a.reasons(o.Leg)...))
 	default:
-		a.act(o.Leg, leg.Bye(a.n.machineTime()))
+		a.act(o.Leg, leg.Bye(a.n.machineTime(), a.reasons(o.Leg)...))
 	}
 }
 

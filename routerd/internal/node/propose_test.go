@@ -18,6 +18,7 @@ type memoryLog struct {
 	index   uint64
 	lose    int // answers to lose: the command is applied all the same
 	told    []acd.Body
+	late    acd.Time // added to the stamps
 }
 
 // since returns what was told after the first n.
@@ -37,7 +38,7 @@ func (l *memoryLog) Propose(_ context.Context, data []byte) ([]byte, uint64, err
 		}
 		l.index++
 		l.told = append(l.told, cmd.Body)
-		cmd.Stamp = acd.Time(l.index)
+		cmd.Stamp = acd.Time(l.index) + l.late
 		res, _ := l.machine.Apply(l.index, cmd)
 		if l.lose > 0 { // raftstore repeats the same bytes
 			l.lose--

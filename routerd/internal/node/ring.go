@@ -21,8 +21,11 @@ type ring struct {
 	from, to string // name-addrs, without tags
 	sdp      string
 	ways     []way
-	next     int  // way to try next
-	rang     bool // from then on a failure is the far end's and not the way's
+	next     int // way to try next
+	// Of a dialled number: the order, and the numbers that were asked so far.
+	dial  acd.Dial
+	asked []string
+	rang  bool // from then on a failure is the far end's and not the way's
 }
 
 // way is one place to send the INVITE to.
@@ -50,6 +53,10 @@ func (a *actor) ring(id acd.EffectID, o acd.RingAgent) {
 func (a *actor) setUp(id acd.LegID, r ring, nowhere string, codecs []string) {
 	if len(r.ways) == 0 {
 		a.report(id, failed(id, 480, nowhere))
+		return
+	}
+	if a.forwards() == 0 {
+		a.report(id, failed(id, 483, "the caller's Max-Forwards is used up"))
 		return
 	}
 	address, ok := a.address()
@@ -90,7 +97,7 @@ func (a *actor) ringNext(id acd.LegID) bool {
 	invite := func() (*sip.Leg, sip.Output) {
 		return sip.NewClientLeg(a.n.machineTime(), a.n.local(a.call, sip.NewTag(callID)), sip.ClientParams{
 			CallID: callID, Branch: sip.NewBranch(callID), URI: w.uri, Routes: w.routes, Hops: w.hops, Headers: w.headers,
-			From: from, To: to, SDP: []byte(r.sdp), AnswerIn: answerIn,
+			From: from, To: to, SDP: []byte(r.sdp), AnswerIn: answerIn, MaxForwards: a.forwards(),
 		})
 	}
 	if before := a.legs[id]; before != nil {

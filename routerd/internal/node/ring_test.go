@@ -7,9 +7,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"trunkline/mediad/mediaapi"
 	"trunkline/routerd/acd"
+	"trunkline/routerd/internal/config"
 	"trunkline/routerd/internal/sip"
 )
 
@@ -353,4 +355,247 @@ func TestACallComesBackAfterItsMediaWasLetGo(t *testing.T) {
 	if b.a.over() {
 		t.Error("the actor of a call that goes on is over")
 	}
+}
+
+// redirect is the far end's 3xx to the newest INVITE.
+func (b *callBench) redirect(contacts ...string) {
+	b.Helper()
+	_, inv := b.newest("INVITE")
+	text := fmt.Sprintf("SIP/2.0 302 X\r\nVia: %s\r\nFrom: %s\r\nTo: %s;tag=theirs\r\nCall-ID: %s\r\nCSeq: %s\r\n",
+		inv.Get("Via"), inv.Get("From"), inv.Get("To"), inv.CallID(), inv.Get("CSeq"))
+	for _, c := range contacts {
+		text += "Contact: " + c + "\r\n"
+	}
+	msg, err := sip.Parse([]byte(text + "Content-Length: 0\r\n\r\n"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.a.handle(arrival{msg, sip.Flow{}})
+}
+
+// A number that is forwarded is called on over the same trunks, by its targets
+// in the order of their wish; nothing but numbers, nobody twice, five at most.
+func TestRedirectionsAreFollowedAsFarAsTheyMay(t *testing.T) {
+	f := func(policy string) *callBench {
+		b := newCallBench(t)
+		b.n.conf.SIP.Dialogs.Redirects = policy
+		b.give(40, dialOrder)
+		return b
+	}
+	b := f("")
+	b.redirect("<sip:+79160000099@evil.example>")
+	b.want("failed 2 302")
+
+	b = f(config.RedirectsFollow)
+	b.redirect("<sip:ann@evil.example>", "<sip:+79160000050@sbc>;q=0.1", "<tel:+7-916-000-00-99>;q=0.9", "<mailto:x@y>")
+	_, inv := b.newest("INVITE")
+	if inv.Dialled() != "+79160000099" || !strings.Contains(inv.URI, "@trunkline.internal") || inv.Get(trunkHeader) != "sbc-a" {
+		t.Errorf("called on:\n%s", inv.Raw())
+	}
+	b.redirect("<sip:+79160000042@x>", "<sip:+79160000099@x>") // those two were asked
+	b.want("failed 2 302")
+
+	b = f(config.RedirectsFollow)
+	for i := range 20 {
+		if len(b.facts()) > 0 {
+			break
+		}
+		b.redirect(fmt.Sprintf("<sip:+791600001%02d@x>", i))
+	}
+	b.want("failed 2 302")
+	if _, inv := b.newest("INVITE"); inv.Dialled() != "+79160000104" {
+		t.Errorf("the last one called is %s, want the fifth", inv.Dialled())
+	}
+
+	b = newCallBench(t)
+	b.n.conf.SIP.Dialogs.Redirects = config.RedirectsFollow
+	b.give(50, acd.RingAgent{Leg: "2", Agent: "ann", From: "+7495", Contacts: []acd.Contact{{URI: "sip:ann@192.0.2.1"}}})
+	b.redirect("<sip:+79160000099@x>")
+	b.want("failed 2 302") // an agent's phone sends no call away
+}
+
+// hunting is a bench whose call tries a chain: the order to dial is the
+// machine's own.
+func hunting(t *testing.T) *callBench {
+	b := newCallBench(t)
+	b.apply(acd.ConfigApplied{Config: acd.Config{
+		Trunks: []acd.Trunk{{ID: "sbc-a", Channels: 10}}, MaxChannels: 10, Outbound: acd.Outbound{Trunks: []acd.TrunkID{"sbc-a"}, From: "+74950000001"},
+		Queues:  []acd.Queue{{ID: "sales", Music: "music", WhenEmpty: acd.Then{Chain: "desk"}, Empty: "logged-out"}},
+		Chains:  []acd.Chain{{ID: "desk", Music: "tune", Steps: []acd.ChainStep{{Number: "+79160000042"}, {Number: "+79160000043"}}}},
+		Numbers: []acd.Number{{Number: "+74950000001", Chain: "desk"}},
+	}})
+	// The call of the bench waits already; another one comes by the chain.
+	b.a = nil
+	msg := parse(t, `
+INVITE sip:+74950000001@127.0.0.1 SIP/2.0
+Via: SIP/2.0/TCP 127.0.0.2:5062;branch=z9hG4bKchain
+Max-Forwards: 12
+From: <sip:+7495@x>;tag=far
+To: <sip:+74950000001@y>
+Call-ID: chain@sbc
+CSeq: 1 INVITE
+Contact: <sip:+7495@127.0.0.3:5060>
+Content-Type: application/sdp
+Content-Length: 3
+
+v=0`)
+	call := b.n.callOf(msg)
+	leg, _ := sip.NewServerLeg(1, b.n.local(call, "tag"), msg.(*sip.Request), sip.Flow{Network: "tcp", Remote: "127.0.0.2:5062", Local: "127.0.0.1:5060"})
+	res := b.apply(acd.CallArrived{OnCall: acd.OnCall{Call: call}, Owner: b.r1, Trunk: "sbc-a", From: "+7495", To: "+74950000001", SIPID: "chain@sbc"})
+	leg.Accept(2, []byte("v=0\r\n"))
+	leg.Request(3, parse(t, `
+ACK sip:c@127.0.0.1 SIP/2.0
+Via: SIP/2.0/TCP 127.0.0.2:5062;branch=z9hG4bKackc
+Max-Forwards: 70
+From: <sip:+7495@x>;tag=far
+To: <sip:+74950000001@y>;tag=tag
+Call-ID: chain@sbc
+CSeq: 1 ACK
+Content-Length: 0
+
+`).(*sip.Request), sip.Flow{})
+	b.apply(acd.LegAnswered{OnCall: acd.OnCall{Call: call, Epoch: res.Epoch, Records: []acd.LegRecord{{Leg: acd.CallerLeg, Record: record(t, leg)}}},
+		Leg: acd.CallerLeg, Media: acd.Media{Address: "127.0.0.9", Codec: "PCMA"}})
+	b.a = &actor{n: b.n, call: call, box: newMailbox()}
+	b.a.takeUp()
+	b.told = len(b.log.since(0))
+	return b
+}
+
+// What a number's far end sends before it answers is heard where that is
+// wanted, and the music goes on when it was not reached, at a new owner's too.
+func TestEarlyMediaIsHeardInsteadOfTheMusic(t *testing.T) {
+	connected := func(b *callBench) string {
+		var out []string
+		for _, r := range b.worker.all(mediaapi.Connect) {
+			out = append(out, r.Leg+" with "+r.Peer)
+		}
+		return strings.Join(out, ", ")
+	}
+	b := hunting(t)
+	b.give(40, dialOrder)
+	b.answer(183, offerSDP)
+	if got := connected(b); got != "" {
+		t.Errorf("connected %s without being told to", got)
+	}
+	b = hunting(t)
+	b.n.conf.SIP.Dialogs.EarlyMedia = true
+	b.give(40, dialOrder)
+	b.answer(180, "")
+	b.answer(183, offerSDP)
+	if got := connected(b); got != "1 with 2" {
+		t.Errorf("connected %q", got)
+	}
+	b.a.takeUp()
+	b.answer(486, "")
+	played := b.worker.all(mediaapi.PlayMedia)
+	if len(played) != 1 || played[0].Leg != "1" || played[0].Prompt != "tune" || !played[0].Loop {
+		t.Errorf("played %+v", played)
+	}
+}
+
+// A call that is made for a caller takes one off its Max-Forwards, and is not
+// made where there is none left.
+func TestMaxForwardsGoesOn(t *testing.T) {
+	b := hunting(t)
+	b.give(40, dialOrder)
+	if _, inv := b.newest("INVITE"); inv.Get("Max-Forwards") != "11" {
+		t.Errorf("Max-Forwards %s, the caller's is 12", inv.Get("Max-Forwards"))
+	}
+	b = newCallBench(t)
+	b.give(40, dialOrder)
+	if _, inv := b.newest("INVITE"); inv.Get("Max-Forwards") != "69" {
+		t.Errorf("Max-Forwards %s, the caller's is 70", inv.Get("Max-Forwards"))
+	}
+}
+
+// A call of ours that a trunk leads back is refused, whichever router made it.
+func TestALoopIsRefused(t *testing.T) {
+	b := newCallBench(t)
+	b.apply(acd.NodeStarted{Node: "r3", SIP: "127.0.0.77:5060"})
+	f := func(via string, want bool) {
+		t.Helper()
+		req := parse(t, "\nINVITE sip:+74950000001@127.0.0.1 SIP/2.0\nVia: SIP/2.0/TCP 127.0.0.2:5062;branch=z9hG4bKe\nVia: SIP/2.0/TCP "+via+
+			";branch=z9hG4bKx\nMax-Forwards: 9\nFrom: <sip:a@x>;tag=f\nTo: <sip:b@y>\nCall-ID: l@sbc\nCSeq: 1 INVITE\nContact: <sip:a@x>\nContent-Length: 0\n\n").(*sip.Request)
+		if got := b.n.cameBack(req); got != want {
+			t.Errorf("via %s: %v", via, got)
+		}
+	}
+	f("127.0.0.77:5060", true)
+	f("127.0.0.77", true)
+	f("127.0.0.77:5061", false)
+	f("127.0.0.3:5060", false)
+}
+
+// callerHangsUp is the caller's BYE in a dialog of these benches.
+func (b *callBench) callerHangsUp(callID, reason string) {
+	b.Helper()
+	b.a.handle(arrival{parse(b.T, fmt.Sprintf(`
+BYE sip:c@127.0.0.1 SIP/2.0
+Via: SIP/2.0/TCP 127.0.0.2:5062;branch=z9hG4bKbye
+Max-Forwards: 70
+From: <sip:+7495@x>;tag=far
+To: <sip:+74950000001@y>;tag=tag
+Call-ID: %s
+CSeq: 2 BYE
+Reason: %s
+Content-Length: 0
+
+`, callID, reason)), sip.Flow{}})
+}
+
+// Why a leg ended goes on to the other: to one that rings, and to one that
+// talks.
+func TestReasonsAreCarriedAcross(t *testing.T) {
+	const reason = `Q.850;cause=16;text="Terminated"`
+	b := hunting(t)
+	b.give(40, dialOrder)
+	b.answer(180, "")
+	b.callerHangsUp("chain@sbc", reason)
+	b.give(41, acd.CancelRing{Leg: "2"})
+	if _, cancel := b.newest("CANCEL"); cancel.Get("Reason") != reason {
+		t.Errorf("CANCEL with %q", cancel.Get("Reason"))
+	}
+	b = hunting(t)
+	b.give(40, dialOrder)
+	b.answer(200, offerSDP)
+	b.callerHangsUp("chain@sbc", reason)
+	b.give(41, acd.Hangup{Leg: "2"})
+	if _, bye := b.newest("BYE"); bye.Get("Reason") != reason {
+		t.Errorf("BYE with %q", bye.Get("Reason"))
+	}
+}
+
+// A phone that rang in vain, because another took the call, is told so and shows
+// no missed call; one that nobody answered is told that.
+func TestPhonesThatRangInVainAreToldWhy(t *testing.T) {
+	f := func(want string, then func(b *callBench)) {
+		t.Helper()
+		b := newCallBench(t)
+		b.apply(acd.ConfigApplied{Config: acd.Config{
+			Trunks: []acd.Trunk{{ID: "sbc-a", Channels: 10}}, MaxChannels: 10, Queues: []acd.Queue{{ID: "sales", Music: "music"}},
+			Numbers: []acd.Number{{Number: "+74950000001", Queue: "sales"}},
+			Agents:  []acd.Agent{{ID: "ann", Queues: []acd.QueueID{"sales"}}},
+		}})
+		for _, device := range []string{"desk", "mobile"} {
+			b.apply(acd.RegistrationChanged{Agent: "ann", Expires: time.Hour, Contact: acd.Contact{URI: "sip:ann@" + device, SIPID: device, CSeq: 1, Instance: device}})
+		}
+		b.apply(acd.AgentStatusSet{Agent: "ann", Status: acd.Available}) // rings legs 2 and 3
+		b.give(50, acd.RingAgent{Leg: "3", Agent: "ann", From: "+7495", Contacts: []acd.Contact{{URI: "sip:ann@192.0.2.1"}}})
+		b.answer(180, "")
+		then(b)
+		b.give(60, acd.CancelRing{Leg: "3"})
+		if _, cancel := b.newest("CANCEL"); cancel.Get("Reason") != want {
+			t.Errorf("CANCEL with %q, want %q", cancel.Get("Reason"), want)
+		}
+	}
+	f(`SIP;cause=200;text="Call completed elsewhere"`, func(b *callBench) {
+		b.apply(acd.LegAnswered{OnCall: b.a.head(), Leg: "2", Media: acd.Media{Address: "127.0.0.9", Codec: "PCMA"}})
+	})
+	f(`SIP;cause=408;text="No answer"`, func(b *callBench) {
+		var at acd.Time
+		b.n.view(func(m *acd.Machine) { at, _ = m.NextDeadline() })
+		b.log.late = at.Add(time.Minute)
+		b.apply(acd.Ticked{})
+	})
 }

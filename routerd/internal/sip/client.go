@@ -29,6 +29,7 @@ type inviteTx struct {
 	Next       Time          `cbor:"17,keyasint,omitempty"`
 	GiveUp     Time          `cbor:"18,keyasint,omitempty"`
 	RingUntil  Time          `cbor:"40,keyasint,omitempty"` // then it is cancelled
+	CancelWith []Header      `cbor:"42,keyasint,omitempty"` // headers of the CANCEL
 	RangOut    bool          `cbor:"41,keyasint,omitempty"` // and was
 }
 
@@ -48,6 +49,8 @@ type ClientParams struct {
 	// Hops are tried in order until one takes the INVITE. None: the first
 	// route or the URI, then Local.Outbound.
 	Hops []Hop
+	// MaxForwards is what the INVITE may still pass; 0 means 70.
+	MaxForwards int
 	// AnswerIn is how long to wait for any answer, even a 100, before the leg
 	// fails with 408; 0 means 64*T1. A hung edge shows by this.
 	AnswerIn time.Duration
@@ -62,7 +65,7 @@ func NewClientLeg(now Time, local Local, p ClientParams) (*Leg, Output) {
 		Version: recordVersion, State: Pending, Local: local,
 		CallID: p.CallID, LocalTag: local.Tag,
 		LocalAddr: withTag(p.From, "", local.Tag, 200), RemoteAddr: p.To,
-		Target: p.URI, LocalCSeq: p.CSeq, RemoteCSeq: -1, LocalSDP: bytes.Clone(p.SDP),
+		Target: p.URI, LocalCSeq: p.CSeq, RemoteCSeq: -1, LocalSDP: bytes.Clone(p.SDP), Hops: p.MaxForwards,
 	}}
 	for _, r := range p.Routes {
 		if !strings.Contains(r, "<") {
@@ -118,7 +121,7 @@ func (l *Leg) inviteResponse(now Time, res *Response) Output {
 		case res.Code >= 300:
 			return Output{Send: []Packet{l.ackRefusal(tx, res)}}
 		case res.Code < 200 && !tx.Proceeding: // after we gave it up
-			return Output{Send: []Packet{l.inviteCompanion(tx, "CANCEL", l.r.RemoteAddr)}}
+			return Output{Send: []Packet{l.inviteCompanion(tx, "CANCEL", l.r.RemoteAddr, tx.CancelWith...)}}
 		}
 		return l.strayInviteResponse(res)
 	}
@@ -134,6 +137,9 @@ func (l *Leg) inviteResponse(now Time, res *Response) Output {
 		return l.renegotiated(now, tx, res)
 	}
 	o := Output{Send: []Packet{l.ackRefusal(tx, res)}}
+	if tx.Initial {
+		l.r.FarReason = reasonOfFar(&res.head)
+	}
 	tx.Final, tx.GiveUp = res.Code, now.Add(l.timerB())
 	if tx.reliable() {
 		l.r.Out = nil
@@ -168,12 +174,7 @@ func (l *Leg) inviteAnew(now Time, old *inviteTx) Output {
 func failureOf(res *Response) Failed {
 	f := Failed{Code: res.Code, Reason: res.Reason, RetryAfter: res.retryAfter()}
 	if res.Code < 400 {
-		cs, _ := res.list("Contact")
-		for _, c := range cs {
-			if a, err := parseNameAddr(c); err == nil {
-				f.Contacts = append(f.Contacts, a.URI)
-			}
-		}
+		f.Contacts = res.targets()
 	}
 	return f
 }
@@ -241,7 +242,7 @@ func (l *Leg) accepted(now Time, tx *inviteTx, res *Response) Output {
 	l.r.State = Confirmed
 	if tx.Cancel {
 		// The answer crossed our CANCEL: take the call and end it.
-		o.add(l.sendBye(now, "cancel", nil))
+		o.add(l.sendBye(now, "cancel", tx.CancelWith))
 		return o
 	}
 	o.Events = append(o.Events, Answered{SDP: bytes.Clone(sdp)})
@@ -294,7 +295,7 @@ func (l *Leg) ackRefusal(tx *inviteTx, res *Response) Packet {
 }
 
 // inviteCompanion builds the ACK or CANCEL that belongs to an INVITE of ours.
-func (l *Leg) inviteCompanion(tx *inviteTx, method, to string) Packet {
+func (l *Leg) inviteCompanion(tx *inviteTx, method, to string, headers ...Header) Packet {
 	var w writer
 	w.start(method, tx.URI, "SIP/2.0")
 	w.header("Via", tx.Via)
@@ -309,17 +310,18 @@ func (l *Leg) inviteCompanion(tx *inviteTx, method, to string) Packet {
 	if l.r.Local.Product != "" {
 		w.header("User-Agent", l.r.Local.Product)
 	}
+	w.headers(headers)
 	return Packet{Data: w.body(nil), Hops: tx.Hops}
 }
 
 // Cancel gives a ringing leg up. The outcome is Failed (487, or whatever
 // refusal crossed it), or Ended{cancel} if the answer crossed it.
-func (l *Leg) Cancel(now Time) Output {
+func (l *Leg) Cancel(now Time, headers ...Header) Output {
 	tx := l.r.Out
 	if tx == nil || !tx.Initial || tx.Final > 0 || tx.Cancel || l.r.State != Pending {
 		return Output{}
 	}
-	tx.Cancel = true
+	tx.Cancel, tx.CancelWith = true, headers
 	if !tx.Proceeding {
 		return Output{} // RFC 3261 section 9.1: not before a provisional answer
 	}
@@ -332,7 +334,7 @@ func (l *Leg) cancelling() bool {
 
 func (l *Leg) sendCancel(now Time) Output {
 	tx := l.r.Out
-	p := l.inviteCompanion(tx, "CANCEL", l.r.RemoteAddr)
+	p := l.inviteCompanion(tx, "CANCEL", l.r.RemoteAddr, tx.CancelWith...)
 	if !l.hears(tx.SentBy) {
 		// A dead node's INVITE: its answers, and those to this CANCEL, go to an
 		// address that is not ours, so waiting for them would be in vain.

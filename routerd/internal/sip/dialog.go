@@ -107,7 +107,7 @@ func (l *Leg) dialogRequest(method string, cseq uint32, branch string, headers [
 	var w writer
 	w.start(method, b.uri, "SIP/2.0")
 	w.header("Via", b.via)
-	w.header("Max-Forwards", "70")
+	w.header("Max-Forwards", l.forwards(method))
 	for _, route := range b.routes {
 		w.header("Route", route)
 	}
@@ -140,11 +140,11 @@ func (l *Leg) Bye(now Time, headers ...Header) Output {
 	switch l.r.State {
 	case Pending:
 		if l.r.Server {
-			return l.Reject(now, 480, "")
+			return l.Reject(now, 480, "", headers...)
 		}
-		return l.Cancel(now)
+		return l.Cancel(now, headers...)
 	case Accepted:
-		l.r.ByeWanted = true
+		l.r.ByeWanted, l.r.ByeHeaders = true, headers
 	case Confirmed:
 		return l.sendBye(now, "hangup", headers)
 	}
@@ -328,6 +328,7 @@ func (l *Leg) bye(now Time, req *Request, flow Flow) Output {
 		}
 	}
 	l.dropRequests("UPDATE")
+	l.r.FarReason = reasonOfFar(&req.head)
 	l.terminate(now)
 	l.tell(&o, Ended{Cause: "bye", Code: 200})
 	return o

@@ -206,6 +206,9 @@ type record struct {
 	Rel        *reliable  `cbor:"41,keyasint,omitempty"` // our reliable answers
 	Forks      []early    `cbor:"42,keyasint,omitempty"` // further early dialogs of our INVITE
 	Upd        *serverTx  `cbor:"43,keyasint,omitempty"` // their UPDATE or PRACK with an offer
+	Hops       int        `cbor:"44,keyasint,omitempty"` // Max-Forwards: of their INVITE, or for ours
+	FarReason  string     `cbor:"45,keyasint,omitempty"` // why their BYE, CANCEL or refusal came
+	ByeHeaders []Header   `cbor:"47,keyasint,omitempty"` // of the BYE that waits for the ACK
 	Offered    []byte     `cbor:"46,keyasint,omitempty"` // in an UPDATE of ours
 
 	Refer     *referSub `cbor:"50,keyasint,omitempty"` // the transfer the far end asked for and hears of
@@ -285,6 +288,14 @@ func (l *Leg) LocalSDP() []byte { return l.r.LocalSDP }
 
 // RemoteSDP is the far end's last accepted description.
 func (l *Leg) RemoteSDP() []byte { return l.r.RemoteSDP }
+
+// FarReason is the Reason header of the BYE, CANCEL or refusal that ended the
+// leg, if it bore one (RFC 3326).
+func (l *Leg) FarReason() string { return l.r.FarReason }
+
+// MaxForwards is that of the caller's INVITE, of which a call of ours on its
+// behalf takes one off (RFC 3261 section 16.6).
+func (l *Leg) MaxForwards() int { return l.r.Hops }
 
 // Done reports that the leg neither waits for anything nor needs to answer
 // repeats any more: it can be forgotten.

@@ -21,3 +21,16 @@ func quotable(s string) string {
 		return r
 	}, s)
 }
+
+// maxReason bounds a Reason that is carried across.
+const maxReason = 256
+
+// reasonOfFar is the Reason of a request or refusal as it came, to be carried
+// to the other leg; "" if there is none, or one that can't be.
+func reasonOfFar(h *head) string {
+	v := h.Get("Reason")
+	if len(v) > maxReason {
+		return ""
+	}
+	return v
+}

@@ -93,7 +93,7 @@ func NewServerLeg(now Time, local Local, req *Request, flow Flow) (*Leg, Output)
 		Version: recordVersion, Server: true, State: Pending, Local: local,
 		CallID: req.CallID(), LocalTag: local.Tag, RemoteTag: req.FromTag(),
 		LocalAddr: withTag(req.Get("To"), "", local.Tag, 200), RemoteAddr: req.Get("From"),
-		Target: req.contact(), RemoteCSeq: int64(seq), RemoteSDP: bytes.Clone(req.SDP()),
+		Target: req.contact(), RemoteCSeq: int64(seq), RemoteSDP: bytes.Clone(req.SDP()), Hops: req.hopsLeft(),
 		Updates: req.hasOption("Allow", "UPDATE"),
 	}
 	tx := l.newServerTx(req, flow)
@@ -236,6 +236,7 @@ func (l *Leg) cancel(now Time, req *Request, flow Flow) Output {
 	if tx.Code >= 200 {
 		return o // the answer crossed the CANCEL, which then has no effect
 	}
+	l.r.FarReason = reasonOfFar(&req.head)
 	o.Commit = true
 	o.Send = append(o.Send, l.respond(now, 487, "", nil, nil))
 	if tx.Initial {
@@ -277,7 +278,7 @@ func (l *Leg) ack(now Time, req *Request) Output {
 		o.Events = append(o.Events, Renegotiated{SDP: bytes.Clone(answer)})
 	}
 	if l.r.ByeWanted && l.r.State == Confirmed {
-		o.add(l.sendBye(now, "hangup", nil))
+		o.add(l.sendBye(now, "hangup", l.r.ByeHeaders))
 	}
 	return o
 }

@@ -118,7 +118,7 @@ func (l *Leg) tickInvite(now Time) Output {
 	}
 	if due(tx.RingUntil, now) && !tx.Cancel && tx.Final == 0 {
 		tx.RangOut = true
-		return l.Cancel(now)
+		return l.Cancel(now, Reason(408, "Rang Too Long"))
 	}
 	if !due(tx.Next, now) || tx.Data == nil {
 		return Output{}

@@ -31,6 +31,7 @@ type actor struct {
 	across    map[acd.LegID]heard // keys that are to go to the connected leg as INFO
 	invited   time.Time           // when the INVITE came to this process, else zero
 	proved    time.Time           // when the log was last asked for something that showed the call to be ours
+	again     map[acd.LegID]int   // offers made anew, see renegotiated
 	why       string              // the Reason of the leg that ended last, if it bore one
 	released  bool
 	ruled     map[acd.LegID]string // keys that a rule sends by INFO, until all are out
@@ -105,6 +106,7 @@ func (a *actor) takeUp() {
 	a.epoch, a.stale = 0, false
 	a.legs, a.rings, a.late = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}, nil
 	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]fact{}
+	a.again = map[acd.LegID]int{}
 	a.across = map[acd.LegID]heard{}
 	var records []acd.LegRecord
 	over := map[acd.LegID]bool{} // kept only while its BYE may be repeated

@@ -93,6 +93,6 @@ func (a *actor) follow(id acd.LegID, e sip.Event) {
 	case sip.Referred:
 		a.refer(id, leg, e)
 	case sip.Renegotiated:
-		a.renegotiated(id, e.SDP)
+		a.renegotiated(id, leg, e.SDP)
 	}
 }

@@ -30,6 +30,7 @@ var (
 	digitsUninformed = metrics.NewCounter("routerd_digits_uninformed_total")
 	dialogsMissing   = metrics.NewCounter("routerd_dialogs_missing_total")
 	redirects        = metrics.NewCounter("routerd_redirects_followed_total")
+	shared           = metrics.NewCounter("routerd_codecs_shared_total")
 	loops            = metrics.NewCounter("routerd_loops_refused_total")
 	dialled          = metrics.NewCounter("routerd_trunk_attempts_total")
 	trying           = metrics.NewHistogram("routerd_call_trying_seconds")

@@ -70,18 +70,32 @@ func (a *actor) reoffer(id acd.LegID, leg *sip.Leg, sdp []byte) {
 	}
 }
 
-// renegotiated applies the far end's answer to an offer of ours. Where it can't
-// be used the worker keeps to the old terms.
-func (a *actor) renegotiated(id acd.LegID, sdp []byte) {
+// renegotiated applies the far end's answer to an offer of ours. The worker may
+// have taken the offer back for one of the far end's that came between, and our
+// offer was made again all the same: then another is made, so that both sides
+// mean the same session.
+func (a *actor) renegotiated(id acd.LegID, leg *sip.Leg, sdp []byte) {
 	rep, err := a.ask(a.mediaAddress(id), mediaapi.Request{Command: mediaapi.LegAnswer, Leg: string(id), SDP: string(sdp)})
-	if err != nil {
-		a.n.log.Warn("a far end's new answer can't be used: the session is left as it was", "call_id", a.call, "leg", id, "err", err)
-		return
-	}
-	if f, changed := a.heldOrNot(id, rep.Direction); changed {
-		a.report(id, f)
+	switch {
+	case err == nil:
+		delete(a.again, id)
+		if f, changed := a.heldOrNot(id, rep.Direction); changed {
+			a.report(id, f)
+		}
+	case a.again[id] < maxOffersAgain:
+		a.again[id]++
+		if rep, err = a.ask(a.mediaAddress(id), mediaapi.Request{Command: mediaapi.LegOffer, Leg: string(id), Renew: true, Codecs: a.allowedOn(id)}); err == nil {
+			a.act(id, leg.Reinvite(a.n.machineTime(), []byte(rep.SDP)))
+			return
+		}
+		fallthrough
+	default:
+		a.n.log.Warn("a far end's new answer can't be used: the session may be mute", "call_id", a.call, "leg", id, "err", err)
 	}
 }
+
+// maxOffersAgain bounds the offers made because an answer could not be used.
+const maxOffersAgain = 2
 
 // holds is the fact of an answered offer: the leg is held or resumed by it, or
 // only its record changes.

@@ -40,6 +40,7 @@ func (a *actor) order(e acd.Effect) {
 		a.tell(o)
 	case acd.Bridge:
 		a.media(mediaapi.Request{Command: mediaapi.Connect, Leg: string(o.A), Peer: string(o.B)})
+		a.shareCodec(o.A, o.B)
 	case acd.StartRecording:
 		a.media(mediaapi.Request{Command: mediaapi.StartRecording})
 	case acd.Hangup:

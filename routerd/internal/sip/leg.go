@@ -209,6 +209,7 @@ type record struct {
 	Hops       int        `cbor:"44,keyasint,omitempty"` // Max-Forwards: of their INVITE, or for ours
 	FarReason  string     `cbor:"45,keyasint,omitempty"` // why their BYE, CANCEL or refusal came
 	ByeHeaders []Header   `cbor:"47,keyasint,omitempty"` // of the BYE that waits for the ACK
+	Reoffered  bool       `cbor:"48,keyasint,omitempty"` // we have offered a change once
 	Offered    []byte     `cbor:"46,keyasint,omitempty"` // in an UPDATE of ours
 
 	Refer     *referSub `cbor:"50,keyasint,omitempty"` // the transfer the far end asked for and hears of
@@ -296,6 +297,10 @@ func (l *Leg) FarReason() string { return l.r.FarReason }
 // MaxForwards is that of the caller's INVITE, of which a call of ours on its
 // behalf takes one off (RFC 3261 section 16.6).
 func (l *Leg) MaxForwards() int { return l.r.Hops }
+
+// Reoffered reports whether Reinvite was ever called on the leg, here or by an
+// earlier owner.
+func (l *Leg) Reoffered() bool { return l.r.Reoffered }
 
 // Done reports that the leg neither waits for anything nor needs to answer
 // repeats any more: it can be forgotten.

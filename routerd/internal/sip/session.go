@@ -250,6 +250,7 @@ func (l *Leg) Reinvite(now Time, sdp []byte) Output {
 	if l.r.State != Confirmed || l.r.Out != nil || l.r.In != nil || l.r.Upd != nil || l.r.Offered != nil {
 		return Output{Events: []Event{RenegotiationFailed{Code: 491}}}
 	}
+	l.r.Reoffered = true
 	return l.sendReinvite(now, sdp, false)
 }
 

@@ -72,11 +72,22 @@ func showStatus(ctx context.Context, e *env, words []string) error {
 }
 
 func callTable(w io.Writer, calls []routeapi.Call) {
-	fmt.Fprintln(w, "CALL\tSTATE\tNODE\tEPOCH\tTRUNK\tEDGE\tFROM\tTO\tQUEUE\tAGENT\tWORKER\tCODEC\tSUITE\tAGE")
+	fmt.Fprintln(w, "CALL\tSTATE\tNODE\tEPOCH\tTRUNK\tEDGE\tFROM\tTO\tQUEUE\tAGENT\tWORKER\tCODEC\tSUITE\tHELD\tAGE")
 	for _, c := range calls {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, c.Node, c.Epoch, c.Trunk, c.Edge,
-			c.From, c.To, dash(c.Queue), dash(c.Agent), dash(c.Worker), dash(c.Codec), dash(c.Suite), time.Since(c.Arrived).Round(time.Second))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, c.Node, c.Epoch, c.Trunk, c.Edge,
+			c.From, c.To, dash(c.Queue), dash(c.Agent), dash(c.Worker), dash(c.Codec), dash(c.Suite), heldBy(c), time.Since(c.Arrived).Round(time.Second))
 	}
+}
+
+// heldBy says who holds the call, and for how long.
+func heldBy(c routeapi.Call) string {
+	var by []string
+	for _, l := range c.Legs {
+		if !l.Held.IsZero() {
+			by = append(by, fmt.Sprintf("%s %s", l.Role, time.Since(l.Held).Round(time.Second)))
+		}
+	}
+	return dash(strings.Join(by, ", "))
 }
 
 func queueTable(w io.Writer, queues []routeapi.Queue) {

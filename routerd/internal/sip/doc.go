@@ -12,8 +12,8 @@
 // stopped, with the same tags, branches and CSeq numbers, so that what it sends
 // again is a retransmission and never a second request.
 //
-// Commit precedes sending of: a provisional answer above 100 that is the first
-// or bears SDP, every 2xx, the ACK of a 2xx, every new request in a dialog (so
+// Commit precedes sending of: a provisional answer above 100 that is the first,
+// bears SDP or is reliable, every 2xx, the ACK of a 2xx, every new request in a dialog (so
 // no CSeq is ever used twice), the answers to BYE, CANCEL and INFO, and every
 // change of target, session or session timer. Not committed: 100, refusals,
 // the INVITE of a client leg (its ids are given from outside, so a repeat is

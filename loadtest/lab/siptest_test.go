@@ -278,6 +278,7 @@ type standin struct {
 	conns     map[net.Conn]bool
 	silent    bool // takes messages and says nothing, as a hung process does
 	refusals  map[string]refusal
+	loss      string        // what it tells who asks for its load (RFC 7339); empty: nothing
 	answers   chan *message // to requests it has not sent by these connections
 }
 
@@ -342,6 +343,7 @@ func (s *standin) serve(conn net.Conn, out chan<- got) {
 		}
 		s.mu.Lock()
 		silent := s.silent
+		m.tellLoad(s.loss)
 		var refused refusal
 		if m.isRequest() {
 			refused = s.refusals[m.method()]

@@ -77,13 +77,18 @@ func (a *actor) run() {
 	a.takeUp()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	idle := false
 	for {
 		for {
-			msg, ok := a.box.take()
+			l, ok := a.box.next()
 			if !ok {
 				break
 			}
-			a.handle(msg)
+			if idle { // else it waited for this call's own affairs
+				a.n.load.waited(time.Since(l.at))
+			}
+			idle = false
+			a.handle(l.msg)
 		}
 		if a.over() && a.leave() {
 			return
@@ -91,6 +96,7 @@ func (a *actor) run() {
 		timer.Reset(a.untilDeadline())
 		select {
 		case <-a.box.wake:
+			idle = true
 		case <-timer.C:
 			a.tickLegs()
 		case <-a.n.life.Done():

@@ -142,6 +142,9 @@ func (n *Node) invited(req *sip.Request, flow sip.Flow) {
 		n.agentInvited(req, flow)
 		return
 	}
+	if n.overloaded(call, req, flow) {
+		return
+	}
 	n.post(call, newCall{req, flow})
 }
 

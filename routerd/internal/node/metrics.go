@@ -58,6 +58,7 @@ func (n *Node) exposeState() {
 		}
 		return 0
 	})
+	metrics.NewGauge("routerd_overload_loss_ratio", func() float64 { return float64(n.load.loss.Load()) / 100 })
 	metrics.RegisterMetricsWriter(n.writeState)
 }
 

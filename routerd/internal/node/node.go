@@ -53,6 +53,7 @@ type Node struct {
 	workers    *workers
 	peers      *peers
 	facts      *facts.Store
+	load       load
 	edges      edges
 	guard      guard
 	probed     chan probeResult
@@ -90,11 +91,12 @@ func Run(ctx context.Context, conf *config.Config, log *slog.Logger, serveOps fu
 	}
 	defer n.close()
 	failed := make(chan error, 3)
-	n.async(func() { failed <- serveOps(life, conf.Metrics.Listen, n.Ready) })
+	n.async(func() { failed <- serveOps(life, conf.Metrics.Listen, n.takesWork) })
 	n.async(func() { failed <- n.serveAPI(life) })
 	n.async(func() { n.reconcile(life) })
 	n.async(func() { n.tick(life) })
 	n.async(func() { n.probeTrunks(life) })
+	n.async(func() { n.watchLoad(life) })
 	n.async(func() { n.sweep(life) })
 	n.async(func() { n.auditDialogs(life) })
 	n.async(func() { n.project(life) })
@@ -149,7 +151,7 @@ func (n *Node) open() error {
 	if err != nil {
 		return fmt.Errorf("open the replicated log: %w", err)
 	}
-	n.proposer.log = n.store
+	n.proposer.log, n.proposer.took = n.store, n.load.committed
 	n.gossip, err = gossip.Start(gossip.Config{
 		Name: n.conf.Node, Listen: n.conf.Gossip.Listen, Join: n.conf.Gossip.Join, Key: key, Logger: n.log,
 		Meta: func() []byte { return []byte(`{"kind":"router"}`) },
@@ -170,6 +172,7 @@ func (n *Node) openSIP() error {
 	ready := make(chan struct{})
 	t, err := sip.Listen(sip.TransportConfig{
 		Listen: n.conf.SIP.Listen, Allow: allow, Policy: sip.Policy{MinSE: n.conf.SIP.Dialogs.Complete().MinSE}, Product: product, Logger: n.log,
+		Load: n.feedback,
 	}, func(msg sip.Message, flow sip.Flow) {
 		<-ready
 		n.receive(msg, flow)

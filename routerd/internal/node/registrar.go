@@ -62,6 +62,11 @@ func (n *Node) register(req *sip.Request, flow sip.Flow) {
 		n.refuse(req, flow, sip.Unavailable(2))
 		return
 	}
+	if n.load.loss.Load() == 100 { // nothing could be committed
+		registerFailed.Inc()
+		n.refuse(req, flow, overloadRefusal(5))
+		return
+	}
 	proof, refusal := n.proven(req, req.To().User(), sip.Source(req.Path()))
 	if refusal != nil {
 		challenged.Inc()

@@ -34,6 +34,8 @@ type TransportConfig struct {
 	Allow     []netip.Addr // the only source addresses served; none are without it
 	Policy    Policy       // for Validate
 	Product   string       // Server header of the transport's own refusals
+	// Load is told to clients that ask (RFC 7339); nil: nothing is.
+	Load func() Feedback
 	// Source is the local address of outbound connections. The zero Addr is
 	// that of the first listener.
 	Source netip.Addr
@@ -178,6 +180,9 @@ func (t *Transport) Close() error {
 // its hops, failed is called once from another goroutine (nil: nobody cares).
 // Delivered means taken by a connection: only an answer proves more.
 func (t *Transport) Send(p Packet, failed func(error)) {
+	if t.cfg.Load != nil {
+		p.Data = t.cfg.Load().stamp(p.Data)
+	}
 	j := job{p: p, failed: failed, since: p.Since}
 	if j.since.IsZero() {
 		j.since = time.Now()

@@ -85,7 +85,10 @@ func raiseWith(t *testing.T, phone endpoint.AgentConfig, change ...func(*lab.Opt
 		t.Cleanup(s.callers[sbc].Close)
 	}
 	phone.User, phone.Password, phone.Domain = account.ID, account.Password, lab.ClusterHost
-	phone.Local, phone.Edge, phone.Transport = netip.AddrFrom4([4]byte{127, 10, 5, 1}), s.addr(lab.Edge1, lab.PortAgents), endpoint.UDP
+	phone.Local, phone.Edge = netip.AddrFrom4([4]byte{127, 10, 5, 1}), s.addr(lab.Edge1, lab.PortAgents)
+	if phone.Transport == "" {
+		phone.Transport = endpoint.UDP
+	}
 	phone.Tone, phone.Source, phone.Hear = agentTone, 2, []int{callerTone}
 	phone.OnCall = func(c *endpoint.Call) {
 		s.mu.Lock()

@@ -22,6 +22,8 @@ type AgentConfig struct {
 	TLS            *tls.Config
 	Expires        time.Duration // asked for; the server may shorten it
 	Algorithm      string        // "MD5" or "SHA-256" to insist; "" takes the first it can
+	Instance       string        // URN of the device, for RFC 5626; agents that share it are its flows ...
+	RegID          int           // ... with a number each, from 1
 
 	Ring time.Duration // from INVITE to 200
 	Talk time.Duration // from 200 to our BYE; 0: the other side hangs up

@@ -90,7 +90,11 @@ func (r *registration) request(expires time.Duration) (*outgoing, []byte, error)
 	o := newRequest("REGISTER", uri, f, newBranch())
 	o.header("From", aor+";tag="+r.tag).header("To", aor).header("Call-ID", r.callID)
 	o.header("CSeq", fmt.Sprintf("%d REGISTER", r.cseq))
-	o.header("Contact", "<"+r.contactURI()+">")
+	contact := "<" + r.contactURI() + ">"
+	if cfg.Instance != "" {
+		contact += fmt.Sprintf(";+sip.instance=\"<%s>\";reg-id=%d", cfg.Instance, cfg.RegID)
+	}
+	o.header("Contact", contact)
 	o.header("Expires", strconv.Itoa(int(expires.Seconds())))
 	o.header("Supported", "path, outbound").header("User-Agent", userAgent)
 	if r.challenge != nil {

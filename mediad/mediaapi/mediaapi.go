@@ -38,6 +38,9 @@ const (
 	LegAnswer = "leg answer"
 	// Connect relays between Leg and Peer, and stops what plays to them.
 	Connect = "connect"
+	// Supervise has Leg hear Peer and the leg that is connected with it, and be
+	// heard as Mode says. To take a call over, connect.
+	Supervise = "supervise"
 	// Digits takes note that the keys a leg's peer pressed are dealt with up to
 	// Serial; see Events.
 	Digits = "digits"
@@ -49,6 +52,14 @@ const (
 	// Host tells a worker which worker hosts a media address and who its
 	// standby is; see Request.Address, Worker, Epoch, Standby, Replication.
 	Host = "host"
+)
+
+// Values of Request.Mode.
+const (
+	Listen       = "listen"  // nobody hears Leg
+	Whisper      = "whisper" // Peer does
+	Join         = "join"    // Peer and the leg connected with it do
+	Unsupervised = "none"    // Leg neither hears nor is heard
 )
 
 // Values of Reply.Result.
@@ -82,6 +93,8 @@ type Request struct {
 	Codecs []string `ng:"codecs"` // by preference: "opus", "PCMA", "PCMU"; empty: all
 	Renew  bool     `ng:"renew"`  // leg offer
 	Suites []string `ng:"suites"` // by preference, RFC 4568 and 7714 names; empty: all
+
+	Mode string `ng:"mode"` // supervise
 
 	Prompt string `ng:"file"` // play media: prompt name, without ".wav"
 	Loop   bool   `ng:"loop"` // play media: until stopped
@@ -183,6 +196,7 @@ type Leg struct {
 	Local     string `ng:"local"`     // RTP address:port of ours
 	Remote    string `ng:"remote"`    // where RTP goes now
 	Playing   string `ng:"playing"`   // prompt, or ""
+	Mode      string `ng:"mode"`      // of a supervisor
 	Recording bool   `ng:"recording"`
 
 	SSRC       uint64 `ng:"ssrc"` // of the received stream

@@ -214,6 +214,7 @@ var handlers = map[string]handler{
 	mediaapi.PlayMedia:      (*Engine).playMedia,
 	mediaapi.StopMedia:      (*Engine).stopMedia,
 	mediaapi.PlayDTMF:       (*Engine).playDTMF,
+	mediaapi.Supervise:      (*Engine).supervise,
 	mediaapi.StartRecording: (*Engine).startRecording,
 	mediaapi.StopRecording:  (*Engine).stopRecording,
 	mediaapi.Digits:         (*Engine).digitsTaken,
@@ -249,6 +250,7 @@ type call struct {
 	created   time.Time
 	recording bool
 	legs      []*leg // by age; a call has two or three
+	lead      *leg   // the supervisor with whose turn the call's mixes are made
 	record    []byte // as replicated last
 
 	offer *mediaapi.Request // rtpengine's offer that awaits its answer
@@ -347,6 +349,8 @@ func (e *Engine) removeLeg(l *leg) {
 	c := l.call
 	c.shard.mu.Lock()
 	l.disconnect()
+	l.supervision = supervision{}
+	c.remix()
 	l.stopPlaying()
 	l.stopFeed()
 	l.stopKeying()

@@ -195,8 +195,10 @@ func (e *Engine) takeOverCall(h *host, rc standby.Call) error {
 			c.recording = true
 		}
 	}
-	c.shard.mu.Unlock()
-	c.shard.mu.Lock()
+	for i, lr := range rec.Legs {
+		c.legs[i].supervision = lr.Supervision
+	}
+	c.remix()
 	for _, l := range c.legs {
 		if l.digits.Pending != "" {
 			c.shard.press(l) // the dead host may not have told them all

@@ -74,6 +74,9 @@ type leg struct {
 	digits digits
 	keying keying
 
+	supervision supervision
+	mixed       mixed
+
 	in       inStats
 	out      outStats
 	report   reports

@@ -28,6 +28,7 @@ func (e *Engine) Metrics() *metrics.Set {
 	counter(`mediad_packets_dropped_total{reason="reused"}`, func(c *counts) uint64 { return c.reused })
 	counter("mediad_frames_lagged_total", func(c *counts) uint64 { return c.lagged })
 	counter("mediad_frames_transcoded_total", func(c *counts) uint64 { return c.transcoded })
+	counter("mediad_frames_mixed_total", func(c *counts) uint64 { return c.mixed })
 	counter("mediad_frames_concealed_total", func(c *counts) uint64 { return c.concealed })
 	counter("mediad_digits_total", func(c *counts) uint64 { return c.digits })
 	counter("mediad_digits_dropped_total", func(c *counts) uint64 { return c.digitsDropped })

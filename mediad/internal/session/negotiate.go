@@ -153,6 +153,7 @@ func (l *leg) settle(t terms) error {
 		l.player.reformat(l)
 	}
 	l.keying.refit(s, l)
+	l.call.remix()
 	return nil
 }
 

@@ -210,10 +210,10 @@ func (s *shard) schedule(l *leg) {
 	s.wheel[l.slot] = append(s.wheel[l.slot], l)
 }
 
-// unschedule ends that for a leg to which nothing plays, nothing is transcoded and
-// no key is sent: under shard.mu.
+// unschedule ends that for a leg to which nothing plays, nothing is transcoded,
+// no key is sent, and that leads no mix: under shard.mu.
 func (s *shard) unschedule(l *leg) {
-	if l.slot < 0 || l.player != nil || l.feed != nil || len(l.keying.Strokes) > 0 {
+	if l.slot < 0 || l.player != nil || l.feed != nil || len(l.keying.Strokes) > 0 || l.call.lead == l {
 		return
 	}
 	slot := s.wheel[l.slot]
@@ -255,6 +255,9 @@ func (s *shard) playSlot(now time.Time) {
 		if len(l.keying.Strokes) > 0 {
 			s.stroke(l, now)
 		}
+		if l.call.lead == l {
+			s.mix(l.call, now)
+		}
 		p := l.player
 		switch {
 		case l.keying.held:
@@ -266,6 +269,8 @@ func (s *shard) playSlot(now time.Time) {
 		case p == nil:
 			if l.feed != nil {
 				s.playFeed(l, now)
+			} else {
+				s.unschedule(l)
 			}
 			continue
 		}

@@ -35,6 +35,7 @@ func (l *leg) tell() mediaapi.Leg {
 	if l.peer != nil {
 		t.Peer = l.peer.id
 	}
+	t.Mode = l.supervision.Mode
 	if l.player != nil {
 		t.Playing = l.player.clips[l.player.clip].name
 	}

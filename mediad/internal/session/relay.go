@@ -51,6 +51,7 @@ func (e *Engine) connect(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 		a.peer, b.peer = b, a
 	}
 	routeBoth(a, b)
+	a.call.remix()
 	return mediaapi.Reply{Codec: a.codec()}, a.call, nil
 }
 
@@ -155,7 +156,10 @@ func (s *shard) receiveRTP(l *leg, data []byte, from netip.AddrPort, now time.Ti
 	if l.call.recording {
 		s.tap(l, format, h, payload, now)
 	}
-	if p := l.peer; p != nil && p.hears() && !(format.Name == sdp.Event && l.digits.Muted) {
+	if l.mixed.voice != nil {
+		l.mixed.voice.put(h, payload, now)
+	}
+	if p := l.peer; p != nil && p.hears() && (!p.mixed.begun || format.Name == sdp.Event) && !(format.Name == sdp.Event && l.digits.Muted) {
 		s.pass(l, p, plain, h, payload, now)
 	}
 }

@@ -62,7 +62,7 @@ func (s *shard) receiveRTCP(l *leg, data []byte, from netip.AddrPort, now time.T
 		return
 	}
 	p := l.peer
-	if p == nil || p.player != nil || !p.sendable() || l.transcodes() || p.transcodes() {
+	if p == nil || p.player != nil || !p.sendable() || l.transcodes() || p.transcodes() || l.mixed.begun || p.mixed.begun {
 		return
 	}
 	if l.Remap != 0 || p.Remap != 0 {

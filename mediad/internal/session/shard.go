@@ -65,6 +65,7 @@ type counts struct {
 	unsent                  uint64 // the kernel would not take them
 	reused                  uint64 // would have repeated an index
 	transcoded, concealed   uint64
+	mixed                   uint64
 	rtcpReceived, rtcpSent  uint64
 	rtcpForged              uint64
 	lagged                  uint64 // frames dropped after a stall

@@ -29,13 +29,15 @@ type legRecord struct {
 	Loop    bool     `json:"loop,omitempty"`
 	Digits  digits   `json:"digits,omitzero"`
 	Keying  keying   `json:"keying,omitzero"`
+
+	Supervision supervision `json:"supervision,omitzero"`
 }
 
 // encodeRecord: under shard.mu.
 func (c *call) encodeRecord() []byte {
 	r := callRecord{ID: c.id, Created: c.created, Recording: c.recording}
 	for _, l := range c.legs {
-		lr := legRecord{ID: l.id, terms: l.terms, Digits: l.digits, Keying: l.keying}
+		lr := legRecord{ID: l.id, terms: l.terms, Digits: l.digits, Keying: l.keying, Supervision: l.supervision}
 		if l.peer != nil {
 			lr.Peer = l.peer.id
 		}

@@ -77,8 +77,8 @@ type listening struct {
 	ssrcs   map[uint32]bool
 }
 
-// listen decodes what comes until nothing comes for a while.
-func (p *phone) listen8k(quiet time.Duration) (l listening) {
+// listen8k decodes what comes until nothing comes for a while, or it was enough.
+func (p *phone) listen8k(quiet time.Duration, enough ...time.Duration) (l listening) {
 	p.t.Helper()
 	c := p.codecs[0]
 	dec, err := codec.NewDecoder(c.Name, 8000)
@@ -87,17 +87,21 @@ func (p *phone) listen8k(quiet time.Duration) (l listening) {
 	}
 	l.ssrcs = map[uint32]bool{}
 	var last heard
-	wait := patience
-	for {
-		b, ok := p.read(p.rtp, wait)
+	until := time.Now().Add(3 * time.Second) // for a first packet
+	end := time.Now().Add(time.Minute)
+	for _, d := range enough {
+		end = time.Now().Add(d)
+	}
+	for time.Now().Before(end) {
+		b, ok := p.read(p.rtp, min(time.Until(until), time.Until(end)))
 		if !ok {
-			return l
+			break
 		}
 		h, ok := p.open(b)
 		if !ok || h.pt != c.PT {
 			continue
 		}
-		wait = quiet
+		until = time.Now().Add(quiet)
 		if l.packets > 0 && h.ssrc == last.ssrc {
 			l.lost += int(int16(h.seq-last.seq)) - 1
 			l.gaps += int(int32(h.ts-last.ts))/(c.Clock/50) - 1
@@ -110,6 +114,7 @@ func (p *phone) listen8k(quiet time.Duration) (l listening) {
 			p.t.Fatal(err)
 		}
 	}
+	return l
 }
 
 // share is how much of a signal's energy lies in a tone (Goertzel).

@@ -367,8 +367,8 @@ func (h *history) ringOf(id acd.QueueID) time.Duration {
 // offer: it still waits, has no offer too many, and no lower priority or more
 // needs.
 func (h *history) passedOver(first, second *callStory) bool {
-	most := 1
-	if q := h.queueOf(first.queue); q.Strategy == acd.RingAll {
+	most, q := 1, h.queueOf(first.queue)
+	if q.Strategy == acd.RingAll {
 		if most = q.RingMost; most == 0 {
 			most = 5
 		}
@@ -381,6 +381,12 @@ func (h *history) passedOver(first, second *callStory) bool {
 		return false // the caller still hears that a callback is promised
 	}
 	b, ok := h.machine.Call(second.id)
+	switch {
+	case b.Sticky != "": // of equal priority, who is kept for the agent goes first
+		return false
+	case q.TierDelay > 0 && a.Joined > b.Joined: // moved here later, it has reached fewer tiers
+		return false
+	}
 	return ok && a.Priority >= b.Priority && len(a.Needs) == 0 && a.Sticky == "" && a.Ring >= b.Ring
 }
 

@@ -63,8 +63,8 @@ type link struct {
 	edge  string
 }
 
-// probe is a way that is asked about.
-type probe struct {
+// asked is a way that is asked about.
+type asked struct {
 	link
 	health
 	cause  string // of the last loss
@@ -84,7 +84,7 @@ type probeResult struct {
 func (n *Node) probeTrunks(ctx context.Context) {
 	tick := time.NewTicker(probeStep)
 	defer tick.Stop()
-	var probes []*probe
+	var probes []*asked
 	for {
 		select {
 		case <-ctx.Done():
@@ -117,18 +117,18 @@ func (n *Node) probeTrunks(ctx context.Context) {
 
 // links are the ways there are now: those of before go on, new ones begin with
 // what is committed, and what is committed of an edge that is no more is taken back.
-func (n *Node) links(before []*probe) []*probe {
-	var now []*probe
+func (n *Node) links(before []*asked) []*asked {
+	var now []*asked
 	var gone []link
 	n.view(func(m *acd.Machine) {
 		for _, t := range m.Trunks() {
 			for _, edge := range n.conf.SIP.Outbound {
 				l := link{t.ID, edge}
-				if at := slices.IndexFunc(before, func(p *probe) bool { return p.link == l }); at >= 0 {
+				if at := slices.IndexFunc(before, func(p *asked) bool { return p.link == l }); at >= 0 {
 					now = append(now, before[at])
 					continue
 				}
-				p := &probe{link: l}
+				p := &asked{link: l}
 				for _, known := range t.Links {
 					if known.Edge == edge {
 						p.state = known.State
@@ -152,7 +152,7 @@ func (n *Node) links(before []*probe) []*probe {
 }
 
 // ask sends one OPTIONS the way a call would go.
-func (n *Node) ask(p *probe) {
+func (n *Node) ask(p *asked) {
 	p.sent = time.Now()
 	p.callID = "probe-" + sip.NewTag(n.conf.Node, string(p.trunk), p.edge, strconv.FormatInt(p.sent.UnixNano(), 36)) + "@" + n.conf.ClusterHost
 	host := n.conf.ClusterHost
@@ -190,7 +190,7 @@ func (n *Node) probeAnswered(msg sip.Message) bool {
 	return true
 }
 
-func (n *Node) judge(p *probe, code int) {
+func (n *Node) judge(p *asked, code int) {
 	ok := takesCalls(code)
 	if ok {
 		probeAnswer.UpdateDuration(p.sent)
@@ -225,7 +225,7 @@ func takesCalls(code int) bool {
 }
 
 // tellState commits what the log does not know yet.
-func (n *Node) tellState(ctx context.Context, p *probe) {
+func (n *Node) tellState(ctx context.Context, p *asked) {
 	if p.state == "" || time.Since(p.told) < time.Second {
 		return
 	}

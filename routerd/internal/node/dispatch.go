@@ -131,6 +131,11 @@ func (n *Node) invited(req *sip.Request, flow sip.Flow) {
 		n.refuse(req, flow, sip.Unavailable(2))
 		return
 	}
+	n.opens(req, flow)
+}
+
+// opens is invited by a router that takes calls.
+func (n *Node) opens(req *sip.Request, flow sip.Flow) {
 	call := n.callOf(req)
 	known := false
 	n.view(func(m *acd.Machine) { _, known = m.Call(call) })

@@ -71,7 +71,16 @@ func (k *customer) answer(d *dialog, sdp string) {
 	w := k.far.w
 	w.note(k.far.name, "answers", string(d.ring.call), string(d.ring.leg), 0)
 	k.far.act(d, d.leg.Accept(k.far.time(), []byte(sdp)))
-	k.far.after(w.between(3*time.Second, 20*time.Second), func() { k.hangUp(d) })
+	k.far.after(w.talk(3*time.Second, 20*time.Second), func() { k.hangUp(d) })
+}
+
+// talk is how long somebody talks who answered now: not long after the day's end.
+func (w *World) talk(lo, hi time.Duration) time.Duration {
+	d := w.between(lo, hi)
+	if w.now >= closeAt {
+		d = min(d, 3*time.Second)
+	}
+	return d
 }
 
 func (k *customer) hangUp(d *dialog) {

@@ -107,7 +107,7 @@ func (p *phone) answer(d *dialog, sdp string) {
 		p.far.after(w.between(500*time.Millisecond, 3*time.Second), func() { p.offer(d, sdp+"a=sendonly\r\n") })
 		p.far.after(w.between(3*time.Second, 6*time.Second), func() { p.offer(d, sdp) })
 	}
-	p.far.after(w.between(time.Second, 12*time.Second), func() {
+	p.far.after(w.talk(time.Second, 12*time.Second), func() {
 		if !d.over {
 			d.ring.closing = true
 			p.far.act(d, d.leg.Bye(p.far.time()))

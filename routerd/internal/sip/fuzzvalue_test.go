@@ -58,7 +58,8 @@ func FuzzValues(f *testing.F) {
 // come without what could become another header.
 func FuzzRefer(f *testing.F) {
 	f.Add("<sip:+74950000001@b?Replaces=abc%40sbc%3Bto-tag%3D1%3Bfrom-tag%3D2%3Bearly-only>")
-	f.Add("<sip:a%0d%0aX%3a@b?Replaces=x%0d%0aX%3ay%3Bto-tag%3D1%3Bfrom-tag%3D2%00>;x")
+	f.Add("<sip:a%0d%0aX%3a@b>")
+	f.Add("<sip:a@b?Replaces=x%3Bto-tag%3D1%0d%0aX:y%3Bfrom-tag%3D2>;x")
 	f.Add("tel:+74950000001;method=BYE")
 	f.Add("abc@sbc;to-tag=1;from-tag=2")
 	f.Fuzz(func(t *testing.T, s string) {

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"trunkline/routerd/acd"
 	"trunkline/routerd/internal/sip"
 )
@@ -68,6 +70,9 @@ func (a *actor) dialOut(m agentInvite) {
 			return
 		}
 	}
+	if m.beside == "" {
+		a.proved = time.Now() // nobody else can have it yet
+	}
 	leg, out := sip.NewServerLeg(a.n.machineTime(), a.n.local(a.call, sip.NewTag(string(m.call))), m.invite, m.flow)
 	record, err := leg.MarshalBinary()
 	if err != nil {
@@ -106,11 +111,11 @@ func (a *actor) endDial(m agentInvite, leg *sip.Leg, code, retryAfter int) {
 		headers = a.n.auth.Challenge(a.n.machineTime(), string(m.agent), true).Headers
 	}
 	out := leg.Reject(a.n.machineTime(), code, "", headers...)
-	a.send("", out.Send)
 	if m.beside == "" {
 		a.legs[acd.CallerLeg] = leg
-		a.released = true
+		a.released = true // the log knows no such call, and it is ours all the same
 	}
+	a.send("", out.Send)
 }
 
 // rootOf is the call whose actor has the legs of this one.

@@ -159,3 +159,18 @@ func TestAReplacesOfSomebodyElseJoinsNothing(t *testing.T) {
 		caller.CallID(), caller.LocalTag(), caller.RemoteTag())))
 	b.wantFrags("100", "481*", "100", "481*")
 }
+
+// TestARefusedDialIsAnswered: the log has no call by which the refusal could be
+// proved to be this router's, and it is sent all the same, however slow the log is.
+func TestARefusedDialIsAnswered(t *testing.T) {
+	b := newCallBench(t)
+	b.staffed(acd.Permit{})
+	a := &actor{n: b.n, call: "dialled", box: newMailbox()}
+	a.takeUp()
+	m := agentInvite{invite: b.phoneInvite("+4930123456", "dial@phone", 1, ""), agent: "bob", call: "dialled",
+		flow: sip.Flow{Network: "tcp", Remote: "127.0.0.2:5062", Local: "127.0.0.1:5060"}}
+	a.dialOut(m)
+	if got := b.codes("INVITE"); len(got) != 1 || got[0] != 403 || a.stale {
+		t.Errorf("answered %v, stale: %v; want 403", got, a.stale)
+	}
+}

@@ -52,8 +52,9 @@ func (s *Scenario) own(all []routeapi.Fact) []routeapi.Fact {
 	agents := map[string]bool{fmt.Sprintf("a%d", s.ID): true, fmt.Sprintf("b%d", s.ID): true}
 	var out []routeapi.Fact
 	for _, f := range all {
-		if (f.Kind == "call.arrived" || f.Kind == "call.refused") && strings.HasSuffix(f.Attrs["to"], suffix) {
-			calls[f.Call] = true
+		if f.Kind == "call.arrived" || f.Kind == "call.refused" {
+			to := f.Attrs["to"]
+			calls[f.Call] = calls[f.Call] || strings.HasSuffix(to, suffix) || agents[to] || agents[f.Attrs["from"]] || agents[f.Agent]
 		}
 		if calls[f.Call] && f.Call != "" || agents[f.Agent] {
 			out = append(out, f)

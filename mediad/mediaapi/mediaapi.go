@@ -209,6 +209,10 @@ type Leg struct {
 	Replayed   uint64 `ng:"replayed"`
 	Misplaced  uint64 `ng:"misplaced"` // authentic, but of a payload type not negotiated
 
+	MOS      int64 `ng:"mos"`       // mean of its ten-second intervals, times 100; 0: none was rated
+	MOSWorst int64 `ng:"mos-worst"` // of them
+	OneWay   bool  `ng:"one-way"`   // for ten seconds it was sent to and neither audio nor RTCP came
+
 	SentPackets uint64 `ng:"sent-packets"`
 	SentBytes   uint64 `ng:"sent-bytes"`
 

@@ -77,6 +77,7 @@ type leg struct {
 	supervision supervision
 	mixed       mixed
 
+	quality  heardQuality
 	in       inStats
 	out      outStats
 	report   reports

@@ -30,6 +30,9 @@ func (e *Engine) Metrics() *metrics.Set {
 	counter("mediad_frames_transcoded_total", func(c *counts) uint64 { return c.transcoded })
 	counter("mediad_frames_mixed_total", func(c *counts) uint64 { return c.mixed })
 	counter("mediad_frames_concealed_total", func(c *counts) uint64 { return c.concealed })
+	for grade, i := range grades {
+		counter(`mediad_speech_intervals_total{grade="`+string(grade)+`"}`, func(c *counts) uint64 { return c.rated[i] })
+	}
 	counter("mediad_digits_total", func(c *counts) uint64 { return c.digits })
 	counter("mediad_digits_dropped_total", func(c *counts) uint64 { return c.digitsDropped })
 	counter("mediad_digits_sent_total", func(c *counts) uint64 { return c.digitsSent })
@@ -38,6 +41,19 @@ func (e *Engine) Metrics() *metrics.Set {
 	counter("mediad_rtcp_sent_total", func(c *counts) uint64 { return c.rtcpSent })
 	counter("mediad_rtcp_forged_total", func(c *counts) uint64 { return c.rtcpForged })
 
+	set.NewGauge("mediad_legs_one_way", func() float64 {
+		n := 0
+		for _, s := range e.shards {
+			s.mu.Lock()
+			for _, l := range s.legs {
+				if l.quality.oneWay {
+					n++
+				}
+			}
+			s.mu.Unlock()
+		}
+		return float64(n)
+	})
 	set.NewGauge("mediad_legs_open", func() float64 {
 		legs, _ := e.Load()
 		return float64(legs)

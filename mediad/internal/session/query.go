@@ -35,6 +35,10 @@ func (l *leg) tell() mediaapi.Leg {
 	if l.peer != nil {
 		t.Peer = l.peer.id
 	}
+	if q := &l.quality; q.rated > 0 {
+		t.MOS, t.MOSWorst = int64(100*q.sum/float64(q.rated)+0.5), int64(100*q.worst+0.5)
+	}
+	t.OneWay = l.quality.oneWay
 	t.Mode = l.supervision.Mode
 	if l.player != nil {
 		t.Playing = l.player.clips[l.player.clip].name

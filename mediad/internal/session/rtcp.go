@@ -54,6 +54,7 @@ func (s *shard) receiveRTCP(l *leg, data []byte, from netip.AddrPort, now time.T
 		return
 	}
 	l.in.rtcp++
+	l.in.lastRTCP = now
 	l.dirty = true
 	if !l.Mux && from != l.toRTCP.Addr() {
 		l.toRTCP.Set(from)

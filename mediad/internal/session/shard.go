@@ -66,6 +66,7 @@ type counts struct {
 	reused                  uint64 // would have repeated an index
 	transcoded, concealed   uint64
 	mixed                   uint64
+	rated                   [4]uint64 // intervals, by grade
 	rtcpReceived, rtcpSent  uint64
 	rtcpForged              uint64
 	lagged                  uint64 // frames dropped after a stall
@@ -211,6 +212,7 @@ func (s *shard) timers(now time.Time) {
 	if now.Sub(s.tidied) >= tidyTime {
 		s.tidied = now
 		for _, l := range s.legs {
+			s.assess(l, now)
 			if l.tx != nil && now.After(l.nextRTCP) {
 				s.sendReport(l, now)
 			}

@@ -18,6 +18,7 @@ type inStats struct {
 	forged, replayed uint64
 	misplaced        uint64
 	rtcp             uint64
+	lastRTCP         time.Time
 	lostBefore       int64 // of streams that are over
 	maxGap           time.Duration
 	lastArrival      time.Time

@@ -58,6 +58,7 @@ func TestHoldIsToldWithTheAnswer(t *testing.T) {
 	b.caller("ACK", 2, "")
 	b.says(mediaapi.LegAccept, "inactive")
 	b.caller("UPDATE", 3, "v=0\r\nhold more")
+	b.want("acd.LegHeld")
 	b.says(mediaapi.LegAccept, "sendrecv")
 	b.caller("UPDATE", 4, "v=0\r\nback")
 	b.caller("UPDATE", 5, "v=0\r\nback again")

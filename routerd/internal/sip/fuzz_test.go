@@ -22,6 +22,9 @@ func seed(f *testing.F) {
 	}
 	f.Add(invite())
 	f.Add(within("BYE", 2))
+	f.Add(within("PRACK", 2, "+RAck: 29735 1 INVITE"))
+	f.Add(withBody(within("PRACK", 2, "+RAck: 29735 1 INVITE"), "application/sdp", "offer2"))
+	f.Add(invite("+Require: 100rel"))
 	f.Add(within("UPDATE", 2, "+Session-Expires: 90;refresher=uas", "+Supported: timer"))
 	f.Add(withBody(within("INVITE", 2), "application/sdp", "offer2"))
 	f.Add(register("+Authorization: Digest username=\"ann\", realm=\"trunkline\", nonce=\"x\", uri=\"y\", response=\"z\""))
@@ -70,7 +73,13 @@ func fuzzLegs(t *testing.T, msg Message) []*Leg {
 		mustResponse(t, o.Send[0])
 		legs = append(legs, l)
 	}
-	return legs
+	// A caller whose 183 waits for its PRACK, and a called end that has answered
+	// reliably but not for good.
+	caller, _ := NewServerLeg(start, routerLocal(), mustRequest(t, invite("+Require: 100rel")), edgeFlow)
+	caller.Progress(start, 183, []byte("offer"))
+	early, o := NewClientLeg(start, routerLocal(), agentParams())
+	early.Response(start, answerTo(t, o.Send[0], 183, "t", "answer", Header{"Contact", "<sip:x@y>"}, Header{"Require", "100rel"}, Header{"RSeq", "1"}))
+	return append(legs, caller, early)
 }
 
 func fuzzLeg(t *testing.T, l *Leg, msg Message) {

@@ -206,6 +206,8 @@ func (b LegEnded) leg() LegID        { return b.Leg }
 func (b PromptStarted) leg() LegID   { return b.Leg }
 func (b DigitsCollected) leg() LegID { return b.Leg }
 func (b CallReferred) leg() LegID    { return b.Leg }
+func (b LegHeld) leg() LegID         { return b.Leg }
+func (b LegResumed) leg() LegID      { return b.Leg }
 
 // applyToCall checks the epoch and stores the records before anything else: a
 // command may come too late to mean anything for the call and still move the

@@ -96,14 +96,12 @@ func (a *actor) trunkOf(id acd.LegID) acd.TrunkID {
 func (a *actor) allowedOn(id acd.LegID) []string {
 	codecs := a.n.codecs()
 	a.n.view(func(m *acd.Machine) {
-		c, _ := m.Call(a.call)
-		for _, l := range c.Legs {
-			if l.ID != id || l.Trunk == "" {
-				continue
-			}
-			if t, _ := m.Trunk(l.Trunk); len(t.Codecs) > 0 {
-				codecs = slices.DeleteFunc(slices.Clone(t.Codecs), func(c string) bool { return !slices.Contains(codecs, c) })
-			}
+		l := legOf(m, a.call, id)
+		if l.Trunk == "" {
+			return
+		}
+		if t, _ := m.Trunk(l.Trunk); len(t.Codecs) > 0 {
+			codecs = slices.DeleteFunc(slices.Clone(t.Codecs), func(c string) bool { return !slices.Contains(codecs, c) })
 		}
 	})
 	return codecs

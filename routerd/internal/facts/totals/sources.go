@@ -99,6 +99,8 @@ func (t *Facts) Fact(f acd.Fact) {
 		}
 	case acd.FactCallTransferred:
 		t.transferred(f)
+	case acd.FactCallJoined:
+		t.joined(f)
 	case acd.FactLegEnded:
 		// A caller who hangs up ends the call at once.
 		if l, ok := t.calls[f.Call]; ok && l.ended == 0 && l.caller != "" && l.caller == f.Leg {
@@ -177,6 +179,20 @@ func (t *Facts) transferred(f acd.Fact) {
 	}
 }
 
+// joined: whom a consultation had reached goes on in the customer's call.
+func (t *Facts) joined(f acd.Fact) {
+	if l, ok := t.calls[acd.CallID(f.Attr("with"))]; ok {
+		l.ended, l.media = f.At, false
+	}
+	if l, ok := t.calls[f.Call]; ok {
+		l.answered(f.At, string(f.Agent))
+	}
+	if f.Agent != "" {
+		a := t.shift(f)
+		a.talks = append(a.talks[:0], f.Call)
+	}
+}
+
 // stateChanged also tells when a conversation was over: its agent leaves it.
 func (t *Facts) stateChanged(f acd.Fact) {
 	a := t.shift(f)
@@ -217,7 +233,7 @@ func (t *Facts) over(f acd.Fact) {
 // time that is counted: what agents do then does not count.
 func (t *Facts) Late(f acd.Fact) {
 	switch f.Kind {
-	case acd.FactCallQueued, acd.FactCallHunting, acd.FactOfferAccepted, acd.FactPartyAnswered, acd.FactCallTransferred,
+	case acd.FactCallQueued, acd.FactCallHunting, acd.FactOfferAccepted, acd.FactPartyAnswered, acd.FactCallTransferred, acd.FactCallJoined,
 		acd.FactCallbackPromised, acd.FactCustomerAnswered, acd.FactCallMerged, acd.FactLegEnded, acd.FactCallEnded:
 		t.Fact(f)
 	}

@@ -127,7 +127,7 @@ func (m *Machine) place(a *agent, beside *call, to Target, b AgentDialled) Resul
 	m.owned[c.Owner.Node]++
 	l := m.newLeg(c, Leg{Role: RoleCaller, Agent: a.ID, Record: b.Record})
 	c.Caller = l.ID
-	w := m.fact(Fact{Kind: FactCallArrived, Call: c.ID, Node: c.Owner.Node, Agent: a.ID}).
+	w := m.fact(Fact{Kind: FactCallArrived, Call: c.ID, Leg: l.ID, Node: c.Owner.Node, Agent: a.ID}).
 		text("edge", c.Edge).text("from", c.From).text("to", c.To).text("sip_call_id", c.SIPID)
 	if beside == nil {
 		if a.State == WrapUp {

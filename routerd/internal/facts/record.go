@@ -132,6 +132,10 @@ func (d *deriver) of(f acd.Fact) records {
 		return records{span: d.endedSpan(f)}
 	case acd.FactOfferMade, acd.FactOfferReserved, acd.FactOfferAccepted:
 		d.offered(f)
+	case acd.FactCallArrived:
+		if f.Agent != "" && f.Attr("beside") == "" { // what an agent dials is for no queue
+			d.offered(f)
+		}
 	}
 	return records{}
 }

@@ -1,6 +1,7 @@
 package totals
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -70,7 +71,10 @@ func (t *Facts) Fact(f acd.Fact) {
 	case acd.FactCallRefused:
 		t.c.call(call{arrived: f.At, refused: true, queue: string(f.Queue)})
 	case acd.FactCallArrived:
-		t.calls[f.Call] = &life{call: call{arrived: f.At}, caller: acd.CallerLeg}
+		t.calls[f.Call] = &life{call: call{arrived: f.At}, caller: cmp.Or(f.Leg, acd.CallerLeg)}
+		if f.Agent != "" && f.Attr("beside") == "" {
+			t.shift(f).offered = ""
+		}
 	case acd.FactTaskDue:
 		t.calls[f.Call] = &life{call: call{arrived: f.At}}
 	case acd.FactCallQueued, acd.FactCallHunting:

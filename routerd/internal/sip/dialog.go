@@ -49,6 +49,14 @@ func (l *Leg) dropRequests(method string) {
 	}
 }
 
+// dropBranch ends one client transaction. A CANCEL has its INVITE's branch.
+func (l *Leg) dropBranch(branch string) {
+	l.r.Requests = slices.DeleteFunc(l.r.Requests, func(c clientTx) bool { return c.Branch == branch })
+	if len(l.r.Requests) == 0 {
+		l.r.Requests = nil
+	}
+}
+
 // branch derives the branch of a request in the dialog. CSeq numbers are never
 // used twice, so branches are not either.
 func (l *Leg) branch(method string, cseq uint32) string {

@@ -116,6 +116,7 @@ func (a *actor) takeUp() {
 			return
 		}
 	}
+	a.settleRefers()
 }
 
 func (a *actor) handle(msg any) {

@@ -24,7 +24,8 @@ type farEnd struct {
 	told    func(d *dialog, e sip.Event)
 	heard   func(msg sip.Message) // of every message, before it is acted on
 
-	noUpdate bool // it does not allow UPDATE
+	noUpdate bool                      // it does not allow UPDATE
+	notified func(notify *sip.Request) // of a transfer it asked for; nil: it knows no NOTIFY
 }
 
 // dialog is one dialog of a far end.
@@ -100,6 +101,9 @@ func (f *farEnd) take(e *edge, data []byte) {
 		}
 	case *sip.Request:
 		switch {
+		case m.Method == "NOTIFY" && f.notified != nil:
+			f.send(sip.Respond(m, flow, m.ToTag(), sip.Refusal{Code: 200, Reason: "OK"}, nil))
+			f.notified(m)
 		case d != nil:
 			f.act(d, d.leg.Request(f.time(), m, flow))
 		case m.Method == "INVITE" && m.ToTag() == "" && f.invited != nil:

@@ -337,7 +337,7 @@ func (h *history) queued(c *callStory, f *acd.Fact) {
 func (h *history) offered(c *callStory, f *acd.Fact) {
 	h.offers++
 	held := c.offer(f.Agent)
-	if held != nil && !held.held || held == nil && h.busy[f.Agent] != "" || c.bridged {
+	if held != nil && !held.held || held == nil && h.busy[f.Agent] != "" || c.bridged && f.Attr("stage") == "" {
 		h.w.fail(PromiseOneCall, "call %s is offered to %s, who has call %q already", c.id, f.Agent, h.busy[f.Agent])
 	}
 	h.busy[f.Agent] = c.id

@@ -39,9 +39,7 @@ func (a *actor) order(e acd.Effect) {
 			a.ask(address)
 		}
 	case acd.TellProgress:
-		if leg := a.legs[o.Leg]; leg != nil {
-			a.act(o.Leg, leg.NotifyRefer(a.n.machineTime(), o.Code))
-		}
+		a.tell(o)
 	case acd.Hangup:
 		a.hangup(o)
 	case acd.Release:

@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	"trunkline/routerd/acd"
@@ -68,6 +70,25 @@ var references = []reference{
 		s.pickUp(0, func(p *dialog) { s.transfer("a1", acd.Target{Agent: "a2"}) })
 		s.pickUp(1, func(*dialog) { s.hangUp(s.caller.d, "caller") })
 	}, 40 * time.Second},
+	{"the agent transfers by REFER", func(s *scene) {
+		s.dial("+102", nil)
+		s.pickUp(0, func(p *dialog) { s.refer(p, "a2") })
+		s.pickUp(1, func(*dialog) { s.later(2*time.Second, func() { s.hangUp(s.caller.d, "caller") }) })
+	}, 40 * time.Second},
+	{"a transfer by REFER is declined, the two talk on", func(s *scene) {
+		s.dial("+102", nil)
+		s.pickUp(0, func(p *dialog) {
+			s.refer(p, "a2")
+			s.later(12*time.Second, func() { s.hangUp(s.caller.d, "caller") })
+		})
+		s.rings(1, func(p *dialog) {
+			s.later(time.Second, func() {
+				if p.leg.State() == sip.Pending {
+					s.phones[1].far.act(p, p.leg.Reject(s.phones[1].far.time(), 603, ""))
+				}
+			})
+		})
+	}, 40 * time.Second},
 	{"is transferred to a number outside", func(s *scene) {
 		s.dial("+102", nil)
 		s.customer(func(k *dialog) { s.later(3*time.Second, func() { s.hangUp(s.called, "party") }) })
@@ -124,16 +145,15 @@ type scene struct {
 	steps   []string // of the story, in order
 	heard   []string // by far ends, see hear
 	faults  []string
-	pressed string  // what far ends heard of keys by INFO
+	pressed string  // what far ends heard of keys by INFO, and how their transfers ended
 	struck  *router // by the test
 	woken   bool    // it goes on after its stop
 
-	phoneRings  [2]func(d *dialog)
-	phoneTalks  [2]func(d *dialog)
-	numberTalks func(d *dialog)
-	goes        func()
-	renewed     map[*dialog]func() // after our re-INVITE
-	hungUp      map[*dialog]bool
+	phoneRings [2]func(d *dialog)
+	phoneTalks [2]func(d *dialog)
+	goes       func()
+	renewed    map[*dialog]func() // after our re-INVITE
+	hungUp     map[*dialog]bool
 }
 
 // step notes that the story has come so far. What comes twice is told once.
@@ -162,13 +182,14 @@ func newScene(ref reference, leads bool) *scene {
 	queue := func(id acd.QueueID) acd.Queue {
 		return acd.Queue{ID: id, Music: "music", RingTimeout: 5 * time.Second, RejectDelay: time.Second, BusyDelay: time.Second}
 	}
-	callback := queue("q3")
+	first, callback := queue("q1"), queue("q3")
+	first.Transfer = acd.Permit{Agents: true}
 	callback.Callback = acd.Callback{Key: "1", Promise: "promise-700ms", Attempts: 3, Retry: 2 * time.Second, Expire: time.Minute}
 	w.plan = plan{nodes: 3, workers: 2, ringTimeout: 5 * time.Second, calls: -10, profile: profile{name: "reference"}}
 	w.plan.config = acd.Config{
 		Trunks:   []acd.Trunk{{ID: "sbc1", Channels: 20}},
 		Outbound: acd.Outbound{Trunks: []acd.TrunkID{"sbc1"}, From: "+100", RingTimeout: 5 * time.Second},
-		Queues:   []acd.Queue{queue("q1"), queue("q2"), callback},
+		Queues:   []acd.Queue{first, queue("q2"), callback},
 		Numbers: []acd.Number{
 			{Number: "+101", Greeting: "hello-400ms", Queue: "q1"}, {Number: "+102", Queue: "q1"}, {Number: "+103", Queue: "q3"},
 		},
@@ -447,6 +468,32 @@ func (s *scene) transfer(agent acd.AgentID, to acd.Target) {
 		s.later(time.Second, try)
 	}
 	try()
+}
+
+// refer lets a phone send REFER in its dialog and note how the transfer ends. The
+// engine sends no REFER: it is made of the BYE that the phone would send.
+func (s *scene) refer(d *dialog, to string) {
+	s.step("REFER")
+	record, err := d.leg.MarshalBinary()
+	if err != nil {
+		panic(err)
+	}
+	again := new(sip.Leg)
+	if err := again.UnmarshalBinary(record); err != nil {
+		panic(err)
+	}
+	p := again.Bye(d.far.time()).Send[0]
+	p.Data = bytes.ReplaceAll(p.Data, []byte("BYE"), []byte("REFER"))
+	p.Data = insertLine(p.Data, "Refer-To: <sip:"+to+"@"+clusterHost+">")
+	p.Data = insertLine(p.Data, "Contact: <sip:"+d.far.name+"@"+d.far.addr+";transport=tcp>")
+	last := map[string]bool{}
+	d.far.notified = func(n *sip.Request) {
+		if strings.HasPrefix(n.Get("Subscription-State"), "terminated") && !last[n.Get("CSeq")] {
+			last[n.Get("CSeq")] = true
+			s.pressed += strings.TrimSpace(string(n.Body()))
+		}
+	}
+	d.far.send(p)
 }
 
 // task creates an outbound task that is due at 3 s.

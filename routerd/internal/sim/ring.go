@@ -196,6 +196,8 @@ func (a *actor) follow(id acd.LegID, e sip.Event) {
 		a.informed(id, e)
 	case sip.Reoffer:
 		a.reoffer(id, leg, e.SDP)
+	case sip.Referred:
+		a.refer(id, leg, e)
 	}
 }
 

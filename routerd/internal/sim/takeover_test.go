@@ -118,7 +118,7 @@ func (s *scene) ledger() (digits string, cdrs []string) {
 		seen[proposal{cmd.Session, cmd.Seq}] = true
 		for _, f := range s.judge.records[i].facts {
 			if f.Kind == acd.FactCallEnded {
-				cdrs = append(cdrs, f.Attr("outcome")+" by "+f.Attr("by")+": "+f.Attr("cause")+", held "+f.Attr("holds"))
+				cdrs = append(cdrs, f.Attr("outcome")+" by "+f.Attr("by")+": "+f.Attr("cause")+", held "+f.Attr("holds")+", transferred "+f.Attr("transfers"))
 			}
 		}
 	}

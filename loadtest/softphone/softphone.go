@@ -8,6 +8,7 @@
 package softphone
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,10 @@ type Config struct {
 	Transport string         // udp or tcp
 	Tone      int            // Hz it plays
 	Expires   time.Duration
+	// Deaf plays what it hears to nobody, and Heard stays empty. baresip 1.1 dies of
+	// writing a file when a session changes, as on hold.
+	Deaf   bool
+	Codecs string // baresip's names, preferred first; pcma,opus/48000/2 if empty
 	// Command runs baresip, from wherever it is installed.
 	Command func(ctx context.Context, name string, args ...string) *exec.Cmd
 	Log     io.Writer // its own output
@@ -232,7 +237,11 @@ func configFile(cfg Config) string {
 	line("call_max_calls 2")
 	line("call_local_timeout 120")
 	line("audio_source ausine,%d", cfg.Tone)
-	line("audio_player aufile,%s", heardFile(cfg))
+	if cfg.Deaf {
+		line("audio_player aubridge,nobody")
+	} else {
+		line("audio_player aufile,%s", heardFile(cfg))
+	}
 	line("audio_alert aufile,/dev/null")
 	line("audio_channels 1-2")
 	line("audio_level no")
@@ -242,7 +251,7 @@ func configFile(cfg Config) string {
 	line("rtcp_mux yes")
 	line("jitter_buffer_delay 5-10")
 	line("module_path /usr/lib/baresip/modules")
-	for _, m := range []string{"g711", "opus", "ausine", "aufile", "srtp", "uuid"} {
+	for _, m := range []string{"g711", "opus", "ausine", "aufile", "aubridge", "srtp", "uuid"} {
 		line("module %s.so", m)
 	}
 	for _, m := range []string{"account", "menu", "ctrl_tcp"} {
@@ -259,6 +268,7 @@ func accountLine(cfg Config) string {
 	if expires == 0 {
 		expires = time.Minute
 	}
-	return fmt.Sprintf(`<sip:%s@%s;transport=%s>;auth_user=%s;auth_pass=%s;outbound="sip:%s;transport=%s";regint=%d;answermode=auto;mediaenc=srtp-mand;audio_codecs=pcma,opus/48000/2;ptime=20`+"\n",
-		cfg.User, cfg.Domain, cfg.Transport, cfg.User, cfg.Password, cfg.Edge, cfg.Transport, int(expires.Seconds()))
+	codecs := cmp.Or(cfg.Codecs, "pcma,opus/48000/2")
+	return fmt.Sprintf(`<sip:%s@%s;transport=%s>;auth_user=%s;auth_pass=%s;outbound="sip:%s;transport=%s";regint=%d;answermode=auto;mediaenc=srtp-mand;audio_codecs=%s;ptime=20`+"\n",
+		cfg.User, cfg.Domain, cfg.Transport, cfg.User, cfg.Password, cfg.Edge, cfg.Transport, int(expires.Seconds()), codecs)
 }

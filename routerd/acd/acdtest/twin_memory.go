@@ -2,6 +2,7 @@ package acdtest
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"trunkline/routerd/acd"
@@ -212,6 +213,10 @@ func skilled(skills, needs []acd.Skill) bool {
 	return true
 }
 
+// isNumber tells a customer's number from an agent's id, who is nobody's customer,
+// and from a caller who withholds it.
+func isNumber(s string) bool { return len(s) > 2 && strings.ContainsAny(s[:1], "+0123456789") }
+
 func customer(c *acd.Call) string {
 	if c.Number != "" {
 		return c.Number
@@ -222,7 +227,7 @@ func customer(c *acd.Call) string {
 // remember notes who speaks with whom.
 func (t *Twin) remember(s *acd.State, facts []acd.Fact) {
 	for _, f := range facts {
-		if f.Kind != acd.FactOfferAccepted {
+		if f.Kind != acd.FactOfferAccepted && (f.Kind != acd.FactCallJoined || f.Agent == "") {
 			continue
 		}
 		for _, q := range s.Config.Queues {
@@ -230,7 +235,7 @@ func (t *Twin) remember(s *acd.State, facts []acd.Fact) {
 				continue
 			}
 			for _, c := range s.Calls {
-				if c.ID == f.Call && len(customer(c)) > 2 {
+				if c.ID == f.Call && (f.Kind == acd.FactOfferAccepted || c.Dialler == "") && isNumber(customer(c)) {
 					t.spoken[customer(c)] = spoken{f.Agent, s.Now}
 				}
 			}

@@ -31,6 +31,11 @@ func (t *Tier) RunAll(ctx context.Context, all []*Scenario, told func(Result)) {
 			for s := range next {
 				began := time.Now()
 				err := t.Run(ctx, s)
+				for tries := 1; err != nil && tries < triesWhenOverloaded && t.metOverload(s); tries++ {
+					if err = t.calm(ctx); err == nil {
+						err = t.Run(ctx, s)
+					}
+				}
 				telling.Lock()
 				told(Result{s, time.Since(began), err})
 				telling.Unlock()

@@ -63,6 +63,9 @@ func Start(ctx context.Context, cfg Config, all []*Scenario) (*Tier, error) {
 	if err := os.RemoveAll(cfg.Out); err != nil {
 		return nil, errors.Join(err, l.Stop())
 	}
+	if err := t.calm(ctx); err != nil {
+		return nil, errors.Join(err, l.Stop())
+	}
 	return t, nil
 }
 

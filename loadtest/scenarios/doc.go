@@ -12,7 +12,7 @@
 // puts X-Trunkline-Trunk on its INVITEs itself. Where the behaviour is the
 // edge's, SIPp stands outside it.
 //
-// Scenarios share nothing: each has a number, a queue, two agents and a trunk
+// Scenarios share nothing: each has a number, a queue, two agents and, if it says so, a trunk
 // of its own, so any number of them run beside each other. A scenario asserts
 // in its XML; the comment before a step is what is said when it breaks there.
 package scenarios

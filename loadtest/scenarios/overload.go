@@ -2,12 +2,12 @@ package scenarios
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -22,6 +22,10 @@ const (
 	calmWithin          = 30 * time.Second
 )
 
+// refusedForLoad is how a router refuses what it can not serve just now: for its
+// load, or because its log or its worker is late.
+var refusedForLoad = regexp.MustCompile(`SIP/2\.0 503 (Overloaded|Service Unavailable)`)
+
 // metOverload tells whether the router refused something of the scenario's last
 // run for its load.
 func (t *Tier) metOverload(s *Scenario) bool {
@@ -30,21 +34,21 @@ func (t *Tier) metOverload(s *Scenario) bool {
 		return false
 	}
 	for _, f := range traces {
-		if text, err := os.ReadFile(f); err == nil && bytes.Contains(text, []byte("SIP/2.0 503 Overloaded")) {
+		if text, err := os.ReadFile(f); err == nil && refusedForLoad.Match(text) {
 			return true
 		}
 	}
 	return false
 }
 
-// calm waits until the router refuses nothing for its load.
+// calm waits until the router refuses nothing for its load and is ready.
 func (t *Tier) calm(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, calmWithin)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if loss, err := t.loss(ctx); err == nil && loss == "0" {
+		if loss, err := t.loss(ctx); err == nil && loss == "0" && t.ready(ctx) {
 			return nil
 		}
 		select {
@@ -73,4 +77,18 @@ func (t *Tier) loss(ctx context.Context) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%s has no routerd_overload_loss_ratio", url)
+}
+
+// ready asks the router whether it takes calls at all.
+func (t *Tier) ready(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s:%d/readyz", t.lab.Addr("r1"), lab.PortMetrics), nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	res.Body.Close()
+	return res.StatusCode == http.StatusOK
 }

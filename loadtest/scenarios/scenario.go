@@ -25,7 +25,7 @@ type Scenario struct {
 type Settings struct {
 	// ID tells the scenario's names from the others': caller's port 10000+ID,
 	// phone's port 20000+ID, number +7495200 and ID in four digits, queue qID,
-	// agents aID (MD5) and bID (SHA-256), trunk tID.
+	// agents aID (MD5) and bID (SHA-256); trunk tID, if routing has one.
 	ID int `yaml:"id"`
 	// Limit is how long it may take; 0: 30 s.
 	Limit time.Duration `yaml:"limit"`

@@ -65,7 +65,9 @@ func (s *Scenario) addTo(c *acd.Config) error {
 	}
 	c.Numbers = append(append(c.Numbers, number), s.Routing.Numbers...)
 	c.Queues = append(append(c.Queues, queue), s.Routing.Queues...)
-	c.Trunks = append(c.Trunks, trunk)
+	if s.Routing.Trunk != nil { // routers ask each trunk by each edge whether it is there
+		c.Trunks = append(c.Trunks, trunk)
+	}
 	c.Agents = append(c.Agents, agents...)
 	c.Chains = append(c.Chains, s.Routing.Chains...)
 	return nil

@@ -40,7 +40,7 @@ func history(t testing.TB, n int) []acd.Fact {
 
 var random = sync.OnceValues(func() ([]acd.Fact, error) {
 	f, err := acdtest.NewFarEnd(dice{rand.New(rand.NewPCG(11, 0))})
-	for i := 0; i < 2500 && err == nil; i++ {
+	for i := 0; i < 4000 && err == nil; i++ {
 		err = f.Step()
 	}
 	return f.M.FactsAfter(0, 0), err

@@ -25,6 +25,7 @@ func newBench(t *testing.T) *bench {
 	b.n = &Node{id: "r1", life: t.Context(), machine: b.log.machine, log: slog.New(slog.DiscardHandler),
 		applied: math.MaxUint64, // the log applies to this very machine
 		conf:    &config.Config{Node: "r1", ClusterHost: "trunkline.internal", SIP: config.SIP{Listen: []string{"127.0.0.1:5060"}}}}
+	b.log.state = &b.n.stateMu
 	b.n.workers = newWorkers(nil, b.n.log, nil, nil, nil)
 	b.n.proposer = newProposer("r1/test")
 	b.n.proposer.log = b.log

@@ -38,7 +38,7 @@ func FuzzAPI(f *testing.F) {
 	n := &Node{id: "r1", life: f.Context(), machine: acd.New(), applied: math.MaxUint64, log: slog.New(slog.DiscardHandler), deadlineMoved: make(chan struct{}, 1),
 		conf: &config.Config{Node: "r1", ClusterHost: "trunkline.internal", SIP: config.SIP{Listen: []string{"127.0.0.1:5060"}}}}
 	n.proposer = newProposer("r1/fuzz")
-	n.proposer.log = &memoryLog{machine: n.machine}
+	n.proposer.log = &memoryLog{machine: n.machine, state: &n.stateMu}
 	res, _, err := n.proposer.propose(f.Context(), acd.NodeStarted{Node: "r1", Version: acd.MaxVersion})
 	if err != nil {
 		f.Fatal(err)

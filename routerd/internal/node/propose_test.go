@@ -18,7 +18,8 @@ type memoryLog struct {
 	index   uint64
 	lose    int // answers to lose: the command is applied all the same
 	told    []acd.Body
-	late    acd.Time // added to the stamps
+	late    acd.Time    // added to the stamps
+	state   sync.Locker // of the node that reads the machine; nil: nobody else does
 }
 
 // since returns what was told after the first n.
@@ -39,7 +40,7 @@ func (l *memoryLog) Propose(_ context.Context, data []byte) ([]byte, uint64, err
 		l.index++
 		l.told = append(l.told, cmd.Body)
 		cmd.Stamp = acd.Time(l.index) + l.late
-		res, _ := l.machine.Apply(l.index, cmd)
+		res := l.apply(cmd)
 		if l.lose > 0 { // raftstore repeats the same bytes
 			l.lose--
 			continue
@@ -47,6 +48,15 @@ func (l *memoryLog) Propose(_ context.Context, data []byte) ([]byte, uint64, err
 		reply, err := acdwire.EncodeResult(res)
 		return reply, l.index, err
 	}
+}
+
+func (l *memoryLog) apply(cmd acd.Command) acd.Result {
+	if l.state != nil {
+		l.state.Lock()
+		defer l.state.Unlock()
+	}
+	res, _ := l.machine.Apply(l.index, cmd)
+	return res
 }
 
 // A proposal whose answer was lost is repeated, and still counts once.

@@ -101,20 +101,28 @@ func (s *show) refuseStranger(ctx context.Context) {
 // refuseOverLimit fills one SBC link with calls and places one more.
 func (s *show) refuseOverLimit(ctx context.Context) error {
 	var fill []*endpoint.Call
-	for range channels {
-		far, err := s.callers[lab.SBCA].Call(silent(endpoint.CallParams{To: lab.SalesNumber}))
-		if err != nil {
+	up := 0
+	// What a busy machine's router refuses for its load is placed again, as an SBC does.
+	for tries := 0; up < channels && tries < 3; tries++ {
+		var placed []*endpoint.Call
+		for range channels - up {
+			far, err := s.callers[lab.SBCA].Call(silent(endpoint.CallParams{To: lab.SalesNumber}))
+			if err != nil {
+				return err
+			}
+			placed = append(placed, far)
+		}
+		if err := s.await(ctx, 20*time.Second, "answers to the calls that fill a trunk", func() bool { return allAnswered(placed) }); err != nil {
 			return err
 		}
-		fill = append(fill, far)
-	}
-	if err := s.await(ctx, 20*time.Second, "answers to the calls that fill a trunk", func() bool { return allAnswered(fill) }); err != nil {
-		return err
-	}
-	up := 0
-	for _, far := range fill {
-		if far.Result().Code == 200 {
-			up++
+		for _, far := range placed {
+			if far.Result().Code == 200 {
+				up++
+			}
+		}
+		fill = append(fill, placed...)
+		if err := s.awaitCalm(ctx); err != nil {
+			return err
 		}
 	}
 	over, err := s.callers[lab.SBCA].Call(silent(endpoint.CallParams{To: lab.SalesNumber}))
@@ -135,10 +143,18 @@ func (s *show) refuseOverLimit(ctx context.Context) error {
 			return fmt.Errorf("empty the trunk: %w", err)
 		}
 	}
-	return s.await(ctx, 10*time.Second, "the trunk to be empty", func() bool {
+	if err := s.await(ctx, 10*time.Second, "the trunk to be empty", func() bool {
 		open, err := s.tier.Calls(ctx)
 		return err == nil && len(open) == 0
-	})
+	}); err != nil {
+		return err
+	}
+	return s.awaitCalm(ctx)
+}
+
+// awaitCalm waits until no router refuses calls for the load they just were.
+func (s *show) awaitCalm(ctx context.Context) error {
+	return s.await(ctx, 20*time.Second, "routers that refuse nothing for their load", func() bool { return s.lab.Calm(ctx) })
 }
 
 func allAnswered(calls []*endpoint.Call) bool {

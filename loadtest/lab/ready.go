@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,6 +84,43 @@ func (l *Lab) httpReady(ctx context.Context, h host, path string) error {
 		return fmt.Errorf("%s says %s", url, res.Status)
 	}
 	return nil
+}
+
+// Calm tells whether every running router takes calls and refuses none for its
+// load. On a machine that is busy with other things a router refuses new calls
+// before it is late with those it has.
+func (l *Lab) Calm(ctx context.Context) bool {
+	for _, h := range l.plan.Routers {
+		if !l.Running(h.Name) {
+			continue
+		}
+		if l.httpReady(ctx, h, "/readyz") != nil || l.loss(ctx, h) != "0" {
+			return false
+		}
+	}
+	return true
+}
+
+// loss is the share of new calls that a router refuses, as its metrics say; empty
+// if they don't.
+func (l *Lab) loss(ctx context.Context, h host) string {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s:%d/metrics", h.IP, PortMetrics), nil)
+	if err != nil {
+		return ""
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return ""
+	}
+	defer res.Body.Close()
+	for in := bufio.NewScanner(res.Body); in.Scan(); {
+		if value, ok := strings.CutPrefix(in.Text(), "routerd_overload_loss_ratio "); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 // inactive names the first of the running others that h's dispatcher does not

@@ -1,17 +1,12 @@
 package scenarios
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"time"
-
-	"trunkline/loadtest/lab"
 )
 
 // A router on a machine that is busy with other things refuses new calls before
@@ -48,7 +43,7 @@ func (t *Tier) calm(ctx context.Context) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if loss, err := t.loss(ctx); err == nil && loss == "0" && t.ready(ctx) {
+		if t.lab.Calm(ctx) {
 			return nil
 		}
 		select {
@@ -57,38 +52,4 @@ func (t *Tier) calm(ctx context.Context) error {
 			return fmt.Errorf("the router refuses calls for its load: %w", ctx.Err())
 		}
 	}
-}
-
-// loss is the share of new calls that the router refuses, as its metrics say.
-func (t *Tier) loss(ctx context.Context) (string, error) {
-	url := fmt.Sprintf("http://%s:%d/metrics", t.lab.Addr("r1"), lab.PortMetrics)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	for in := bufio.NewScanner(res.Body); in.Scan(); {
-		if value, ok := strings.CutPrefix(in.Text(), "routerd_overload_loss_ratio "); ok {
-			return value, nil
-		}
-	}
-	return "", fmt.Errorf("%s has no routerd_overload_loss_ratio", url)
-}
-
-// ready asks the router whether it takes calls at all.
-func (t *Tier) ready(ctx context.Context) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s:%d/readyz", t.lab.Addr("r1"), lab.PortMetrics), nil)
-	if err != nil {
-		return false
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false
-	}
-	res.Body.Close()
-	return res.StatusCode == http.StatusOK
 }

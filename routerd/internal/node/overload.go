@@ -28,7 +28,8 @@ const (
 	loadHigh    = 250 * time.Millisecond // above it the share refused grows ...
 	loadLow     = 100 * time.Millisecond // ... and below it shrinks
 	loadRise    = 10                     // per cent, each step
-	loadCalm    = 5                      // steps below loadLow for each loadRise less
+	loadCalm    = 2                      // steps below loadLow for half of it less
+	loadLeast   = 5                      // less than this is nothing
 	// loadInFlight proposals under way are more than the log takes in loadHigh.
 	loadInFlight = 4000
 )
@@ -61,7 +62,11 @@ func (o *overload) step(s loadSample) (loss int) {
 		o.loss, o.calm = min(o.loss+loadRise, 100), 0
 	case delay < loadLow:
 		if o.calm++; o.calm >= loadCalm {
-			o.loss, o.calm = max(o.loss-loadRise, 0), 0
+			// By halves: a log that stood still for a moment and goes on is back in
+			// about a second; one that is too slow for its calls shows at once again.
+			if o.loss, o.calm = o.loss/2, 0; o.loss < loadLeast {
+				o.loss = 0
+			}
 		}
 	default:
 		o.calm = 0

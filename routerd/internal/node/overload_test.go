@@ -35,9 +35,9 @@ func TestTheShareRefusedFollowsTheLoad(t *testing.T) {
 	f("quick", group{100, quick, 0})
 	f("a change of leader", group{10, quick, 0}, group{4, loadSample{oldest: 450 * ms, inFlight: 9}, 0}, group{1, loadSample{commit: 500 * ms}, 0}, group{10, quick, 0})
 	f("one slow commit", group{10, quick, 0}, group{1, loadSample{commit: 800 * ms}, 0}, group{10, quick, 0})
-	f("a log that stands still", group{10, quick, 0}, group{1, loadSample{oldest: time.Second, inFlight: 1}, 100}, group{5, quick, 90}, group{44, quick, 10}, group{10, quick, 0})
+	f("a log that stands still", group{10, quick, 0}, group{1, loadSample{oldest: time.Second, inFlight: 1}, 100}, group{2, quick, 50}, group{6, quick, 6}, group{2, quick, 0})
 	f("a log that is slow", group{3, loadSample{commit: 400 * ms}, 0}, group{4, loadSample{commit: 400 * ms}, 40}, group{30, loadSample{commit: 400 * ms}, 100})
-	f("between the marks", group{1, loadSample{oldest: time.Second, inFlight: 1}, 100}, group{20, loadSample{commit: 180 * ms}, 100}, group{100, quick, 0})
+	f("between the marks", group{20, loadSample{commit: 180 * ms}, 0}, group{1, loadSample{oldest: time.Second, inFlight: 1}, 100}, group{20, loadSample{commit: 180 * ms}, 100}, group{100, quick, 0})
 	f("too many under way", group{2, loadSample{commit: 5 * ms, inFlight: loadInFlight + 1}, 20})
 	f("actors are not served", group{1, loadSample{commit: 5 * ms, mailbox: 300 * ms}, 10}, group{1, loadSample{mailbox: time.Second}, 100})
 }

@@ -29,7 +29,7 @@ func TestACallIsPlacedByTheOtherSBCAtOnce(t *testing.T) {
 	for i, sbc := range []string{lab.SBCA, lab.SBCB} {
 		phone, err := endpoint.NewAgent(t.Context(), endpoint.AgentConfig{
 			User: customerNumber, Password: "-", Domain: s.lab.Addr(sbc), Local: netip.AddrFrom4([4]byte{127, 10, 6, byte(10 + i)}),
-			Edge: s.addr(sbc, lab.PortSIP), Transport: endpoint.TCP, Ring: 50 * time.Millisecond, Talk: time.Second, Tone: callerTone, Source: 1,
+			Edge: s.addr(sbc, lab.PortSIP), Transport: endpoint.TCP, Ring: 50 * time.Millisecond, Talk: 3 * time.Second, Tone: callerTone, Source: 1,
 			OnCall: func(*endpoint.Call) { rang <- sbc },
 		})
 		if err != nil {
@@ -98,8 +98,8 @@ func TestACallIsPlacedByTheOtherSBCAtOnce(t *testing.T) {
 	if tries := s.sum("routerd_trunk_attempts_total", "r1", "r2", "r3") - before; sbc != lab.SBCB || tries != 1 {
 		t.Errorf("rang by %s after %v attempts, want %s at the first", sbc, tries, lab.SBCB)
 	}
-	if v := trunks()[lab.SBCB]; v.State != "up" || v.Used != 1 || trunks()[lab.SBCA].Used != 0 {
-		t.Errorf("trunks %+v: the call's channel is %s's", trunks(), lab.SBCB)
+	if v := trunks(); v[lab.SBCB].State != "up" || v[lab.SBCB].Used != 1 || v[lab.SBCA].Used != 0 {
+		t.Errorf("trunks %+v: the call's channel is %s's", v, lab.SBCB)
 	}
 
 	if err := s.lab.Restart(t.Context(), lab.SBCA); err != nil {

@@ -115,7 +115,7 @@ func (r *run) run(ctx context.Context) (err error) {
 		bases = append(bases, r.lab.API(name))
 	}
 	r.tier = watch.NewTier(bases, conf)
-	r.dir = filepath.Join(r.lab.Dir(), "run", "sipp")
+	r.dir = filepath.Join(r.lab.Dir(), "run", "load")
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {
 		return fmt.Errorf("make SIPp's folder: %w", err)
 	}

@@ -2,8 +2,10 @@ package node
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -276,5 +278,22 @@ Content-Length: 0
 	b.n.receive(bye, sip.Flow{Network: "tcp", Remote: "127.0.0.2:5062", Local: "127.0.0.1:5060"})
 	if got := answers(); got != "200 " {
 		t.Errorf("after the call's end: %q", got)
+	}
+}
+
+// The phone rings before the music of the same entry begins; nothing else changes
+// places, and other calls' orders stay where they are.
+func TestAnAgentRingsBeforeMusicBegins(t *testing.T) {
+	e := func(call string, o acd.Order) acd.Effect { return acd.Effect{Call: acd.CallID(call), Order: o} }
+	music, ring, cancel := acd.PlayPrompt{Prompt: "music"}, acd.RingAgent{Leg: "2"}, acd.CancelRing{Leg: "1"}
+	effects := []acd.Effect{e("b", music), e("a", cancel), e("a", music), e("a", acd.Announce{}), e("a", ring), e("b", ring)}
+	ringFirst(effects)
+	var got []string
+	for _, e := range effects {
+		got = append(got, fmt.Sprintf("%s %T", e.Call, e.Order))
+	}
+	want := []string{"b acd.PlayPrompt", "a acd.CancelRing", "a acd.RingAgent", "a acd.PlayPrompt", "a acd.Announce", "b acd.RingAgent"}
+	if !slices.Equal(got, want) {
+		t.Errorf("the orders are\n%q, want\n%q", got, want)
 	}
 }

@@ -237,10 +237,33 @@ func (n *Node) async(f func()) {
 	}()
 }
 
+// ringFirst puts the order to ring an agent before what the same entry has the
+// caller hear: a worker takes some milliseconds to begin music, and the agent's
+// phone need not wait for them.
+func ringFirst(effects []acd.Effect) {
+	for i, e := range effects {
+		if _, ok := e.Order.(acd.RingAgent); !ok {
+			continue
+		}
+		for ; i > 0 && effects[i-1].Call == e.Call && heardOnly(effects[i-1].Order); i-- {
+			effects[i-1], effects[i] = effects[i], effects[i-1]
+		}
+	}
+}
+
+func heardOnly(o acd.Order) bool {
+	switch o.(type) {
+	case acd.PlayPrompt, acd.Announce:
+		return true
+	}
+	return false
+}
+
 // spread hands the effects of a log entry that came in at entered to whoever of
 // this node carries them out.
 func (n *Node) spread(effects []acd.Effect, entered time.Time) {
 	own := n.owner()
+	ringFirst(effects)
 	for _, e := range effects {
 		switch {
 		case e.Owner == acd.Owner{}:

@@ -12,7 +12,7 @@ GO_LEAST := 1.26
 
 help:
 	@echo 'make demo   place ten real calls through the whole tier and kill parts of it'
-	@echo 'make test   everything that guards the project, under 15 minutes'
+	@echo 'make test   everything that guards the project, about 18 minutes'
 	@echo 'make scenarios  the promises of loadtest/scenarios, by SIPp; NAMES="call-* hold-*" for some'
 	@echo 'make load   4 000 calls a minute through the whole tier for 60 s'
 	@echo 'make bench-acd  the state machine at full size: commands a second, allocations, what an offer costs, snapshots'

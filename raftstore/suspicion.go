@@ -25,8 +25,8 @@ import (
 // it asks for pre-votes, and those who hear the leader refuse them. So a wrong
 // suspicion costs nothing, and a node that suspects nobody is a correct one.
 const (
-	heartbeatTimeout = 150 * time.Millisecond
-	leaderLease      = 75 * time.Millisecond
+	heartbeatTimeout = 300 * time.Millisecond
+	leaderLease      = 150 * time.Millisecond
 	// brokenAfter is the time from a broken connection to the first stand. A
 	// leader out of touch for leaderLease has stepped down.
 	brokenAfter = leaderLease

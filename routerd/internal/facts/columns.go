@@ -43,7 +43,9 @@ func (a *Span) fields() []any {
 
 func (t table) list() string { return strings.Join(t.columns, ", ") }
 
-// insert is the statement that adds a row once.
-func (t table) insert() string {
-	return "INSERT INTO " + t.name + " (" + t.list() + ") VALUES (?" + strings.Repeat(", ?", len(t.columns)-1) + ") ON CONFLICT (idx, n) DO NOTHING"
+// insert is the statement that adds n rows, each once. One that fails takes its
+// transaction with it: else SQLite keeps a journal of each statement.
+func (t table) insert(n int) string {
+	row := "(?" + strings.Repeat(", ?", len(t.columns)-1) + ")"
+	return "INSERT OR ROLLBACK INTO " + t.name + " (" + t.list() + ") VALUES " + row + strings.Repeat(", "+row, n-1) + " ON CONFLICT (idx, n) DO NOTHING"
 }

@@ -71,7 +71,9 @@ type Batch struct {
 
 // Store is this node's history. It may be used by several goroutines.
 type Store struct {
-	db    *sql.DB
+	db         *sql.DB
+	statements statements
+
 	write sync.Mutex // one transaction at a time; guards what follows
 	spans spans
 	sum   *uint64 // chained over all facts up to the cursor; nil: not known
@@ -95,14 +97,17 @@ func Open(path string) (*Store, error) {
 	// Full synchronisation: the cursor tells the others that this node has
 	// the rows, and they may forget them. Secure deletion: what is removed is
 	// overwritten, and not merely unlinked (T11).
-	dsn := url.URL{Scheme: "file", Path: abs, RawQuery: "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(ON)&_pragma=busy_timeout(5000)&_txlock=immediate"}
+	dsn := url.URL{Scheme: "file", Path: abs, RawQuery: "_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=secure_delete(ON)&_pragma=wal_autocheckpoint(4000)&_pragma=busy_timeout(5000)&_txlock=immediate"}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
 		return nil, fmt.Errorf("open facts in %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(maxConns)
 	s := &Store{db: db, checkpointEvery: checkpointFacts, expireStep: ExpireStep, upgradeFacts: upgradeFacts}
-	if err := s.prepare(); err != nil {
+	if err = s.prepare(); err == nil {
+		err = s.statements.prepare(db)
+	}
+	if err != nil {
 		db.Close()
 		return nil, fmt.Errorf("open facts in %s: %w", path, err)
 	}
@@ -110,7 +115,7 @@ func Open(path string) (*Store, error) {
 }
 
 // Close closes the file.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error { return errors.Join(s.statements.close(), s.db.Close()) }
 
 // Cursor is the log index up to which the facts are on this node's disk; 0 for
 // none.
@@ -183,10 +188,9 @@ func (s *Store) appendFresh(ctx context.Context, fresh []acd.Fact, upto uint64, 
 		return fmt.Errorf("append facts: %w", err)
 	}
 	defer tx.Rollback()
-	w, err := prepareWriter(ctx, tx)
-	if err != nil {
-		return fmt.Errorf("append facts: %w", err)
-	}
+	// A statement that can be cut off costs a goroutine; the transaction still is.
+	ctx = context.WithoutCancel(ctx)
+	w := s.writer(tx)
 	d, since := s.spans.derive(), s.since
 	for i, raw := range fresh {
 		f := texts(raw, fit)
@@ -207,6 +211,9 @@ func (s *Store) appendFresh(ctx context.Context, fresh []acd.Fact, upto uint64, 
 				return fmt.Errorf("append checkpoint %d: %w", f.Index, err)
 			}
 		}
+	}
+	if err := w.flush(ctx); err != nil {
+		return fmt.Errorf("append facts: %w", err)
 	}
 	if err := w.open(ctx, d.changed); err != nil {
 		return fmt.Errorf("append agents' states: %w", err)

@@ -148,10 +148,7 @@ func (s *Store) Skip(ctx context.Context, p *Page) error {
 		return fmt.Errorf("skip facts: %w", err)
 	}
 	defer tx.Rollback()
-	w, err := prepareWriter(ctx, tx)
-	if err != nil {
-		return fmt.Errorf("skip facts: %w", err)
-	}
+	w := s.writer(tx)
 	d := s.spans.derive()
 	for agent := range s.spans {
 		d.changed[agent] = nil

@@ -242,10 +242,7 @@ func (s *Store) upgradeStep(ctx context.Context) error {
 		return err
 	}
 	defer tx.Rollback()
-	w, err := prepareWriter(ctx, tx)
-	if err != nil {
-		return err
-	}
+	w := s.writer(tx)
 	d := s.spans.derive()
 	for _, f := range list {
 		if err := w.records(ctx, d.of(f)); err != nil {
@@ -255,6 +252,9 @@ func (s *Store) upgradeStep(ctx context.Context) error {
 	}
 	if len(list) == 0 {
 		derived = int64(s.cursor.Load())
+	}
+	if err := w.flush(ctx); err != nil {
+		return err
 	}
 	if err := w.open(ctx, d.changed); err != nil {
 		return err
@@ -267,75 +267,5 @@ func (s *Store) upgradeStep(ctx context.Context) error {
 	}
 	d.keep()
 	s.behind.Store(uint64(derived) < s.cursor.Load())
-	return nil
-}
-
-// writer is the prepared statements of one transaction.
-type writer struct {
-	tx                        *sql.Tx
-	facts, calls, legs, spans *sql.Stmt
-}
-
-func prepareWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
-	w := &writer{tx: tx}
-	for _, p := range []struct {
-		stmt **sql.Stmt
-		text string
-	}{{&w.facts, factTable.insert()}, {&w.calls, callTable.insert()}, {&w.legs, legTable.insert()}, {&w.spans, spanTable.insert()}} {
-		var err error
-		if *p.stmt, err = tx.PrepareContext(ctx, p.text); err != nil {
-			return nil, err
-		}
-	}
-	return w, nil
-}
-
-func (w *writer) fact(ctx context.Context, f acd.Fact) error {
-	attrs, err := encodeAttrs(f.Attrs)
-	if err != nil {
-		return err
-	}
-	_, err = w.facts.ExecContext(ctx, int64(f.Index), f.N, int64(f.At), f.Kind, string(f.Call), string(f.Leg), string(f.Agent), string(f.Queue), string(f.Node), attrs)
-	return err
-}
-
-func (w *writer) records(ctx context.Context, r records) error {
-	if c := r.call; c != nil {
-		if _, err := w.calls.ExecContext(ctx, c.fields()...); err != nil {
-			return err
-		}
-	}
-	if l := r.leg; l != nil {
-		if _, err := w.legs.ExecContext(ctx, l.fields()...); err != nil {
-			return err
-		}
-	}
-	if a := r.span; a != nil {
-		if _, err := w.spans.ExecContext(ctx, a.fields()...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (w *writer) checkpoint(ctx context.Context, index, sum uint64) error {
-	_, err := w.tx.ExecContext(ctx, "INSERT OR REPLACE INTO checkpoint (idx, sum) VALUES (?, ?)", int64(index), int64(sum))
-	return err
-}
-
-// open stores the agents' present spans that the batch changed.
-func (w *writer) open(ctx context.Context, changed map[string]*Span) error {
-	for agent, a := range changed {
-		var err error
-		if a == nil {
-			_, err = w.tx.ExecContext(ctx, "DELETE FROM agent_now WHERE agent = ?", agent)
-		} else {
-			_, err = w.tx.ExecContext(ctx, "INSERT OR REPLACE INTO agent_now (agent, began, status, reason, state, call, queue, offered) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-				agent, int64(a.From), a.Status, a.Reason, a.State, a.Call, a.Queue, a.offered)
-		}
-		if err != nil {
-			return err
-		}
-	}
 	return nil
 }

@@ -29,6 +29,7 @@ type actor struct {
 	cancelled map[acd.LegID]bool
 	unusable  map[acd.LegID]fact  // how such a leg failed, told when its BYE is through
 	across    map[acd.LegID]heard // keys that are to go to the connected leg as INFO
+	unsaved   map[acd.LegID]acd.Time // legs whose record is to be committed, and by when
 	invited   time.Time           // when the INVITE came to this process, else zero
 	proved    time.Time           // when the log was last asked for something that showed the call to be ours
 	again     map[acd.LegID]int   // offers made anew, see renegotiated
@@ -114,6 +115,7 @@ func (a *actor) takeUp() {
 	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]fact{}
 	a.again = map[acd.LegID]int{}
 	a.across = map[acd.LegID]heard{}
+	a.unsaved = map[acd.LegID]acd.Time{}
 	var records []acd.LegRecord
 	over := map[acd.LegID]bool{} // kept only while its BYE may be repeated
 	a.n.view(func(m *acd.Machine) {
@@ -223,6 +225,7 @@ func (a *actor) tickLegs() {
 			a.act(id, leg.Tick(now))
 		}
 	}
+	a.saveDue()
 }
 
 // over tells whether nothing can happen to the call any more.
@@ -266,6 +269,9 @@ func (a *actor) untilDeadline() time.Duration {
 	for _, leg := range a.late {
 		consider(leg)
 	}
+	for _, due := range a.unsaved {
+		wait = min(wait, max(time.Duration(due-now), 0))
+	}
 	return wait
 }
 
@@ -288,9 +294,30 @@ func (a *actor) act(id acd.LegID, out sip.Output) {
 			return
 		}
 	}
+	if len(facts) == 0 && out.Save {
+		a.saveSoon(id)
+	}
 	a.send(id, out.Send)
 	for _, e := range out.Events {
 		a.follow(id, e)
+	}
+}
+
+// saveWithin is how long a record that nothing waits for may stay uncommitted.
+const saveWithin = 200 * time.Millisecond
+
+func (a *actor) saveSoon(id acd.LegID) {
+	if _, ok := a.unsaved[id]; !ok {
+		a.unsaved[id] = a.n.machineTime().Add(saveWithin)
+	}
+}
+
+// saveDue commits what went with nothing else in time.
+func (a *actor) saveDue() {
+	for id, due := range a.unsaved {
+		if due <= a.n.machineTime() && !a.report(id, updated) {
+			return
+		}
 	}
 }
 
@@ -310,18 +337,31 @@ const fence = 400 * time.Millisecond
 // more.
 func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 	head := a.head()
-	if leg := a.legs[id]; leg != nil {
-		rec, err := leg.MarshalBinary()
-		if err != nil {
-			a.n.halt(fmt.Errorf("a leg's record can't be written: %w", err))
+	head.Records = a.recordOf(head.Records, id)
+	for other := range a.unsaved {
+		if other != id {
+			head.Records = a.recordOf(head.Records, other)
 		}
-		head.Records = []acd.LegRecord{{Leg: id, Record: rec}}
 	}
+	clear(a.unsaved)
 	res, ours := a.propose(f(head))
 	if ours {
 		_, ours = a.ours()
 	}
 	return res, ours
+}
+
+// recordOf adds the record of a leg, if there is such a leg.
+func (a *actor) recordOf(list []acd.LegRecord, id acd.LegID) []acd.LegRecord {
+	leg := a.legs[id]
+	if leg == nil {
+		return list
+	}
+	rec, err := leg.MarshalBinary()
+	if err != nil {
+		a.n.halt(fmt.Errorf("a leg's record can't be written: %w", err))
+	}
+	return append(list, acd.LegRecord{Leg: id, Record: rec})
 }
 
 // ours tells whether the call is still this node's, and the moment at which that

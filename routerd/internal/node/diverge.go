@@ -17,12 +17,12 @@ import (
 
 // compareEvery is how many log entries lie between two comparisons of the
 // routers' states.
-const compareEvery = 1000
+const compareEvery = 4000
 
 var hashTook = metrics.NewHistogram("routerd_state_hash_seconds")
 
-// compare lets this router report its state after the first command of each
-// thousand entries. before is the index of the command before this one. It is
+// compare lets this router report its state after the first command of every
+// compareEvery entries. before is the index of the command before this one. It is
 // called with the machine's lock held: the snapshot shares calls and history
 // with the machine, and its hash is computed beside Apply.
 func (n *Node) compare(before uint64) {

@@ -20,7 +20,9 @@ func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
 		case sip.Answered:
 			out = append(out, a.answered(id, e))
 		case sip.Acknowledged:
-			out = append(out, a.acknowledged(id, e))
+			if f := a.acknowledged(id, e); f != nil {
+				out = append(out, f)
+			}
 		case sip.Failed:
 			a.earlyMediaOver(id)
 			if a.redirected(id, e) || a.anotherWay(id, e.Code) {

@@ -26,8 +26,11 @@ func (a *actor) answerWithOffer(id acd.LegID, leg *sip.Leg, address string) {
 // acknowledged applies the answer that the ACK of our 200 brought. One that
 // can't be used ends the call with the reason.
 func (a *actor) acknowledged(id acd.LegID, e sip.Acknowledged) fact {
-	if len(e.SDP) == 0 || a.legs[id].State() != sip.Confirmed { // answered before, or given up meanwhile
+	switch {
+	case a.legs[id].State() != sip.Confirmed: // given up meanwhile
 		return updated
+	case len(e.SDP) == 0: // answered before
+		return nil
 	}
 	address := a.mediaAddress(id)
 	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAnswer, Leg: string(id), SDP: string(e.SDP)})

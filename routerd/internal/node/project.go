@@ -25,12 +25,13 @@ const (
 	confirmRows  = 1024             // facts after which the others are told how far this file is
 	confirmEvery = 10 * time.Second // and at the latest
 	expireEvery  = time.Minute
+	projectEvery = 500 * time.Millisecond // a batch costs two writes that are waited for, however small
 
 	longDead = 24 * time.Hour // a router's death after which facts are not hoped for from it
 )
 
 // projector copies the machine's facts into this node's own file, beside Apply
-// and behind it by a fraction of a second. The file knows how far it is, so a
+// and behind it by about half a second. The file knows how far it is, so a
 // node that comes back goes on where it stopped: from the state, if the state
 // still has what comes next, else from another router's file.
 type projector struct {
@@ -85,7 +86,7 @@ func (n *Node) newProjector() *projector {
 // project runs the projection and removes what is older than the limit.
 func (n *Node) project(ctx context.Context) {
 	p := n.newProjector()
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(projectEvery)
 	defer tick.Stop()
 	complaint, expired := complaint{every: time.Minute}, time.Time{}
 	for {

@@ -27,6 +27,7 @@ type actor struct {
 	released, stale bool
 	proved          time.Duration // see node.actor; negative: never
 	across          map[acd.LegID]heard
+	unsaved         map[acd.LegID]acd.Time // see node.actor
 }
 
 type arrival struct {
@@ -94,6 +95,7 @@ func (a *actor) takeUp() {
 	a.legs, a.rings, a.late = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}, nil
 	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]fact{}
 	a.across = map[acd.LegID]heard{}
+	a.unsaved = map[acd.LegID]acd.Time{}
 	c, ok := a.n.machine.Call(a.call)
 	if !ok || c.Owner != a.n.owner() {
 		return
@@ -197,6 +199,7 @@ func (a *actor) tickLegs() {
 			a.act(id, leg.Tick(now))
 		}
 	}
+	a.saveDue()
 }
 
 func (a *actor) over() bool {
@@ -228,6 +231,9 @@ func (a *actor) untilDeadline() time.Duration {
 	for _, leg := range a.late {
 		consider(leg)
 	}
+	for _, due := range a.unsaved { // any order: a minimum
+		wait = min(wait, max(time.Duration(due-now), 0))
+	}
 	return wait
 }
 
@@ -248,9 +254,29 @@ func (a *actor) act(id acd.LegID, out sip.Output) {
 			return
 		}
 	}
+	if len(facts) == 0 && out.Save {
+		a.saveSoon(id)
+	}
 	a.send(id, out.Send)
 	for _, e := range out.Events {
 		a.follow(id, e)
+	}
+}
+
+// saveWithin is node's.
+const saveWithin = 200 * time.Millisecond
+
+func (a *actor) saveSoon(id acd.LegID) {
+	if _, ok := a.unsaved[id]; !ok {
+		a.unsaved[id] = a.n.machineTime().Add(saveWithin)
+	}
+}
+
+func (a *actor) saveDue() {
+	for _, id := range a.legIDs() {
+		if due, ok := a.unsaved[id]; ok && due <= a.n.machineTime() && !a.report(id, updated) {
+			return
+		}
 	}
 }
 
@@ -264,15 +290,27 @@ const commitFence = 400 * time.Millisecond
 
 func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 	head := a.head()
-	if leg := a.legs[id]; leg != nil {
-		rec, err := leg.MarshalBinary()
-		if err != nil {
-			a.n.w.fail(PromiseTerminal, "call %s: record of leg %s: %v", a.call, id, err)
+	head.Records = a.recordOf(head.Records, id)
+	for _, other := range a.legIDs() {
+		if _, ok := a.unsaved[other]; ok && other != id {
+			head.Records = a.recordOf(head.Records, other)
 		}
-		head.Records = []acd.LegRecord{{Leg: id, Record: rec}}
 	}
+	clear(a.unsaved)
 	res, ours := a.propose(f(head))
 	return res, ours && a.ours()
+}
+
+func (a *actor) recordOf(list []acd.LegRecord, id acd.LegID) []acd.LegRecord {
+	leg := a.legs[id]
+	if leg == nil {
+		return list
+	}
+	rec, err := leg.MarshalBinary()
+	if err != nil {
+		a.n.w.fail(PromiseTerminal, "call %s: record of leg %s: %v", a.call, id, err)
+	}
+	return append(list, acd.LegRecord{Leg: id, Record: rec})
 }
 
 // ours is node.ours.

@@ -135,7 +135,7 @@ func (l *Leg) sendRequest(now Time, method string, headers []Header, body []byte
 
 // Bye ends the leg: BYE on an answered one, CANCEL on a called one that rings,
 // 480 to a caller not answered. Before the ACK of our 2xx it waits for it, as
-// RFC 3261 section 15 wants.
+// RFC 3261 section 15 wants. Equal records and headers make equal requests.
 func (l *Leg) Bye(now Time, headers ...Header) Output {
 	switch l.r.State {
 	case Pending:
@@ -146,7 +146,11 @@ func (l *Leg) Bye(now Time, headers ...Header) Output {
 	case Accepted:
 		l.r.ByeWanted, l.r.ByeHeaders = true, headers
 	case Confirmed:
-		return l.sendBye(now, "hangup", headers)
+		// Its owner's successor is ordered to hang up too, and makes the same BYE.
+		plain := l.r.In == nil && l.r.Upd == nil && len(l.r.Requests) == 0
+		o := l.sendBye(now, "hangup", headers)
+		o.Commit, o.Save = !plain, true
+		return o
 	}
 	return Output{}
 }

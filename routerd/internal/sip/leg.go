@@ -73,14 +73,20 @@ func (s State) String() string {
 // Output is what a step of a leg asks its owner to do, in this order: commit
 // the leg's record together with what the events mean, then send. If the
 // commit fails because another node owns the call by now, send nothing.
+//
+// Save asks for the record to be committed too, but nothing waits for it: who
+// goes on from the record before comes to the same packets, or is told again.
+// It may go with the call's next commit.
 type Output struct {
 	Commit bool
+	Save   bool
 	Send   []Packet
 	Events []Event
 }
 
 func (o *Output) add(more Output) {
 	o.Commit = o.Commit || more.Commit
+	o.Save = o.Save || more.Save
 	o.Send = append(o.Send, more.Send...)
 	o.Events = append(o.Events, more.Events...)
 }

@@ -42,7 +42,7 @@ func talking(t testing.TB, edits ...string) *Leg {
 	l, _ := NewServerLeg(start, routerLocal(), mustRequest(t, withBody(invite(edits...), "application/sdp", "offer")), edgeFlow)
 	l.Accept(start, []byte("answer"))
 	o := l.Request(start, mustRequest(t, within("ACK", 1, "Call-ID: "+l.CallID())), edgeFlow)
-	if l.State() != Confirmed || !o.Commit || len(o.Send) != 0 {
+	if l.State() != Confirmed || !o.Save || len(o.Send) != 0 {
 		t.Fatalf("not confirmed by the ACK: %s %s", l.State(), show(o))
 	}
 	return l

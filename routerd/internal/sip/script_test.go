@@ -94,7 +94,7 @@ func rebuild(t *testing.T, l *Leg) *Leg {
 
 func show(o Output) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "commit=%v events=%+v\n", o.Commit, o.Events)
+	fmt.Fprintf(&b, "commit=%v save=%v events=%+v\n", o.Commit, o.Save, o.Events)
 	for _, p := range o.Send {
 		fmt.Fprintf(&b, "%s %v\n%s\n", p.Conn, p.Hops, p.Data)
 	}
@@ -102,8 +102,11 @@ func show(o Output) string {
 }
 
 func (w *wire) play(e *end, out Output) {
-	if out.Commit {
+	switch {
+	case out.Commit:
 		fmt.Fprintf(&w.trace, "%s commits\n", e.name)
+	case out.Save:
+		fmt.Fprintf(&w.trace, "%s saves\n", e.name)
 	}
 	for _, ev := range out.Events {
 		fmt.Fprintf(&w.trace, "%s ! %s\n", e.name, showEvent(ev))

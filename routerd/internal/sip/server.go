@@ -257,13 +257,15 @@ func (l *Leg) ack(now Time, req *Request) Output {
 	if tx.Code >= 300 {
 		return Output{}
 	}
-	o := Output{Commit: true}
+	// A router that does not know of the ACK repeats its answer and gets another.
+	o := Output{Save: true}
 	answer := req.SDP()
 	if len(tx.Offer) > 0 || tx.Settled {
 		answer = nil // the offer was in the INVITE, or answered by PRACK
 	}
 	if len(answer) > 0 {
 		l.r.RemoteSDP = bytes.Clone(answer)
+		o.Commit = true
 	}
 	switch {
 	case tx.Initial && l.r.State == Accepted && len(l.r.RemoteSDP) == 0 && len(l.r.LocalSDP) > 0:

@@ -141,7 +141,7 @@ func (s *Store) applyHere(data []byte) ([]byte, uint64, error) {
 		return nil, 0, errNotLeader
 	}
 	began := time.Now()
-	f := s.raft.Apply(encodeEntry(entryCommand, s.fsm.clock.now(), data), attemptTimeout)
+	f := s.gather.send(encodeEntry(entryCommand, s.fsm.clock.now(), data))
 	if err := f.Error(); err != nil {
 		if errors.Is(err, raft.ErrNotLeader) {
 			return nil, 0, errNotLeader

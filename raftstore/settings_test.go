@@ -28,12 +28,12 @@ func TestSettingsAreThoseThatWereMeasured(t *testing.T) {
 		}
 	}
 	const ms = time.Millisecond
-	f("HeartbeatTimeout", c.HeartbeatTimeout, 150*ms)
-	f("ElectionTimeout", c.ElectionTimeout, 150*ms)
-	f("LeaderLeaseTimeout", c.LeaderLeaseTimeout, 75*ms)
+	f("HeartbeatTimeout", c.HeartbeatTimeout, 300*ms)
+	f("ElectionTimeout", c.ElectionTimeout, 300*ms)
+	f("LeaderLeaseTimeout", c.LeaderLeaseTimeout, 150*ms)
 	f("CommitTimeout", c.CommitTimeout, 10*ms)
-	f("BatchApplyCh", c.BatchApplyCh, false)
-	f("MaxAppendEntries", c.MaxAppendEntries, 64)
+	f("BatchApplyCh", c.BatchApplyCh, true)
+	f("MaxAppendEntries", c.MaxAppendEntries, 512)
 	f("TrailingLogs", c.TrailingLogs, uint64(400_000))
 	f("SnapshotInterval", c.SnapshotInterval, 30*time.Second)
 	f("PreVoteDisabled", c.PreVoteDisabled, false)

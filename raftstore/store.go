@@ -110,6 +110,7 @@ type Store struct {
 	voters map[string]string
 
 	raft   *raft.Raft
+	gather gather
 	fsm    *fsm
 	member *membership
 	port   *port
@@ -191,6 +192,7 @@ func Open(cfg Config, sm StateMachine) (_ *Store, err error) {
 		return nil, fmt.Errorf("start raft from %s: %w", cfg.Dir, err)
 	}
 	s.fsm.starting.Store(false)
+	s.gather.apply = s.raft.Apply
 	s.met.publish(s, cfg.Dir)
 	s.wg.Go(s.watchLeadership)
 	s.wg.Go(s.suspect)
@@ -243,8 +245,10 @@ func raftConfig(cfg Config) *raft.Config {
 	c.ElectionTimeout = heartbeatTimeout
 	c.LeaderLeaseTimeout = leaderLease
 	c.CommitTimeout = 10 * time.Millisecond
-	c.MaxAppendEntries = 64
-	c.BatchApplyCh = false
+	c.MaxAppendEntries = 512
+	// Commands that were gathered stay together on their way to the disk. One may
+	// be taken in after the store is closed, which Propose does not wait for.
+	c.BatchApplyCh = true
 	// The default keeps 15 s of a busy log: a node restarted later than
 	// that would need a whole snapshot.
 	c.TrailingLogs = 400_000

@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"sort"
 	"strings"
 	"syscall"
@@ -182,17 +184,19 @@ func (l *Lab) issueAll() error {
 
 // builder makes a component's command anew for each of its lives.
 func (l *Lab) builder(h host) func() *exec.Cmd {
-	daemon := func(program string) func() *exec.Cmd {
+	daemon := func(program string, env ...string) func() *exec.Cmd {
 		return func() *exec.Cmd {
 			cmd := exec.Command(filepath.Join(l.options.Bin, program), "-config", l.path("conf", h.Name+".yaml"))
 			cmd.Dir = l.path("data", h.Name)
-			cmd.Env = append(os.Environ(), l.options.Env...)
+			cmd.Env = slices.Concat(env, os.Environ(), l.options.Env)
 			return cmd
 		}
 	}
 	switch {
 	case l.plan.is(l.plan.Routers, h.Name):
-		return daemon("routerd")
+		// The routers share this machine: each schedules for its part of it.
+		part := max(1, runtime.NumCPU()/len(l.plan.Routers))
+		return daemon("routerd", fmt.Sprintf("GOMAXPROCS=%d", part))
 	case l.plan.is(l.plan.Workers, h.Name):
 		return daemon("mediad")
 	}

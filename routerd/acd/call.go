@@ -293,6 +293,19 @@ func (m *Machine) closeIfOver(c *call) {
 	m.besideOver(c)
 }
 
+// forgetClosed forgets the id of an ended call; one whose leg belongs to another
+// call is remembered for as long as that one.
+func (m *Machine) forgetClosed(id CallID) {
+	c := m.closed[id]
+	_, open := m.calls[c.Root]
+	_, known := m.closed[c.Root]
+	if c.Moved && (open || known) {
+		m.after(closedMemory, timerClosed, string(id), "")
+		return
+	}
+	delete(m.closed, id)
+}
+
 // callEndedFact is the call's CDR.
 func (m *Machine) callEndedFact(c *call) {
 	waited := c.Ended

@@ -180,6 +180,9 @@ func (m *Machine) outstanding(c *call) {
 		case LegEnding:
 			m.order(c, Hangup{Leg: l.ID, Code: l.Code, Cause: l.Cause})
 		default:
+			if l.Role == RolePickUp && l.State == LegNew {
+				m.answerPickUp(c, l)
+			}
 			continue
 		}
 		m.after(legWatchdog, timerLeg, string(c.ID), string(l.ID))

@@ -263,6 +263,21 @@ type (
 		With   LegID  `cbor:"5,keyasint"`
 		Reason string `cbor:"6,keyasint,omitempty"`
 	}
+	// CallPickedUp is an INVITE with Replaces from an agent's phone, naming the dialog
+	// of Leg (RFC 3891). As is the call that the INVITE alone would be, derived as a
+	// caller's is. The answer is in Result, as that of AgentDialled.
+	CallPickedUp struct {
+		OnCall
+		Leg       LegID   `cbor:"4,keyasint"`
+		As        CallID  `cbor:"5,keyasint"`
+		Agent     AgentID `cbor:"6,keyasint"`           // who picks it up
+		EarlyOnly bool    `cbor:"7,keyasint,omitempty"` // only while it rings
+		Edge      string  `cbor:"8,keyasint"`
+		SIPID     string  `cbor:"9,keyasint"`
+		Record    []byte  `cbor:"10,keyasint"` // of the new leg, which has no id yet
+		Nonce     string  `cbor:"11,keyasint"` // of its digest, as with BindingsChanged
+		Count     uint32  `cbor:"12,keyasint"`
+	}
 	// CallReferred: the far end of a leg asks by REFER that the other one be
 	// connected with To: an agent, a queue or a number, as in the user part of the
 	// Refer-To. The far end stays on the line until that has come to something.
@@ -422,6 +437,7 @@ func (CallTransferred) isCommand()     {}
 func (CallReferred) isCommand()        {}
 func (AgentDialled) isCommand()        {}
 func (CallsJoined) isCommand()         {}
+func (CallPickedUp) isCommand()        {}
 func (CallbackRequested) isCommand()   {}
 func (TaskCreated) isCommand()         {}
 func (TaskCancelled) isCommand()       {}

@@ -177,6 +177,9 @@ type Queue struct {
 	ServiceLevel time.Duration `cbor:"32,keyasint,omitempty" yaml:"service_level"` // answered within; 0: 20 s
 
 	Transfer Permit `cbor:"50,keyasint,omitzero" yaml:"transfer"` // of its calls, by any agent
+	// PickUp is what its agents may pick up from each other's phones (RFC 3891):
+	// ringing, any (conversations too); empty: nothing.
+	PickUp string `cbor:"90,keyasint,omitempty" yaml:"pick_up"`
 }
 
 // Ring relaxes who may be offered a call once it has waited for After: Needs
@@ -295,6 +298,9 @@ type Agent struct {
 	Seats         []Seat  `cbor:"8,keyasint,omitempty" yaml:"seats"` // queues of which more is to be said
 	Transfer      Permit  `cbor:"20,keyasint,omitzero" yaml:"transfer"`
 	Dial          Permit  `cbor:"21,keyasint,omitzero" yaml:"dial"` // from the agent's phones
+	// PickUp is whose calls the agent may pick up, ringing or answered: any agent's,
+	// or those of queues and chains.
+	PickUp Permit `cbor:"90,keyasint,omitzero" yaml:"pick_up"`
 }
 
 // Seat is an agent's place in a queue.

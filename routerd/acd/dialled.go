@@ -207,6 +207,8 @@ func (m *Machine) freeAgents(c *call) {
 		a := m.agents[l.Agent]
 		switch {
 		case a == nil || l.Agent == "":
+		case l.Role == RolePickUp:
+			m.pickUpLost(c, l)
 		case a.Consult == c.ID && l.ID == c.Caller:
 			a.Consult = ""
 		case a.State == InCall && a.Call == c.ID && a.Leg == l.ID:

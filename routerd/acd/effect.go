@@ -138,11 +138,11 @@ func (Resync) isOrder()         {}
 type Result struct {
 	Applied     bool      `cbor:"1,keyasint"`           // false: a counted no-op, see Reason
 	Reason      string    `cbor:"2,keyasint,omitempty"` // why not; a closed set of words
-	Code        int       `cbor:"3,keyasint,omitempty"` // CallArrived, CallReferred: refuse with this SIP code
+	Code        int       `cbor:"3,keyasint,omitempty"` // CallArrived, CallReferred, CallPickedUp: refuse with this SIP code
 	RetryAfter  int       `cbor:"4,keyasint,omitempty"` // seconds, with Code 503
 	Epoch       uint64    `cbor:"5,keyasint,omitempty"` // CallArrived, CallClaimed: the call's epoch
 	Incarnation uint64    `cbor:"6,keyasint,omitempty"` // NodeStarted
 	Contacts    []Contact `cbor:"7,keyasint,omitempty"` // RegistrationChanged: all bindings now
 	Version     uint64    `cbor:"8,keyasint,omitempty"` // ConfigApplied: the configuration's version now in force
-	Leg         LegID     `cbor:"9,keyasint,omitempty"` // AgentDialled: the leg of the INVITE
+	Leg         LegID     `cbor:"9,keyasint,omitempty"` // AgentDialled, CallPickedUp: the leg of the INVITE
 }

@@ -63,7 +63,7 @@ const (
 	FactTaskOver = "task.over"
 	// FactOfferMade (call, leg, agent, queue), the why-record: offer (1 for the
 	// call's first), devices (legs of the offer, which follow this one in number;
-	// only if several); stage (direct, reserved: no strategy chose); else strategy;
+	// only if several); stage (direct, reserved, pick-up: no strategy chose); else strategy;
 	// ring, tier, needs (skill:level) and kept_for, the call's stage; candidates
 	// (agent:measure, best first, at most 5: idle seconds, position, occupancy in
 	// permille, or surplus levels + spare skills); eligible (how many there were);
@@ -83,6 +83,15 @@ const (
 	FactOfferRinging = "offer.ringing"
 	// FactOfferAccepted (call, leg, agent, queue): rang, wait, codec, suite, media.
 	FactOfferAccepted = "offer.accepted"
+	// FactPickUpAsked (call, leg, agent who wants to have it, queue), by INVITE with
+	// Replaces: from (the agent whose phone it is on), was (the leg there), early_only
+	// (only if so), edge, sip_call_id. It ends with call.picked-up or the leg's end.
+	FactPickUpAsked = "pick-up.asked"
+	// FactCallPickedUp (call, leg, agent who picks it up, queue): from (the agent
+	// whose phone it was on), was (the leg there), state (ringing or talking).
+	// What follows is as of an offer, of stage pick-up, and before that, of a
+	// conversation, as of a transfer.
+	FactCallPickedUp = "call.picked-up"
 	// FactOfferRejected (call, leg, agent, queue): code, reason.
 	FactOfferRejected = "offer.rejected"
 	// FactOfferTimedOut (call, leg, agent, queue): rang, missed (in a row).

@@ -213,6 +213,9 @@ func (q *Queue) digest(d *digest) {
 	d.text(b.Key, b.Offer, b.Promise)
 	d.num(uint64(b.Over), uint64(b.Attempts), uint64(b.Retry), uint64(b.Expire))
 	q.Transfer.digest(d, "transfer")
+	if q.PickUp != "" {
+		d.text("pick_up", q.PickUp)
+	}
 }
 
 func (a *Agent) digest(d *digest) {
@@ -223,6 +226,7 @@ func (a *Agent) digest(d *digest) {
 	d.list(len(a.Seats), func(i int) { a.Seats[i].digest(d) })
 	a.Transfer.digest(d, "transfer")
 	a.Dial.digest(d, "dial")
+	a.PickUp.digest(d, "pick_up")
 }
 
 func (s *Seat) digest(d *digest) {
@@ -329,6 +333,10 @@ func (l *Leg) digest(d *digest) {
 	if l.Send != "" {
 		d.text(l.Send)
 	}
+	if l.Replaces != "" {
+		d.text("replaces", string(l.Replaces))
+		d.flag(l.EarlyOnly)
+	}
 }
 
 func digestContacts(d *digest, contacts []Contact) {
@@ -371,6 +379,9 @@ func (c *Closed) digest(d *digest) {
 	d.texts(c.Media)
 	if c.Root != "" {
 		d.text(string(c.Root))
+	}
+	if c.Moved {
+		d.text("moved")
 	}
 }
 

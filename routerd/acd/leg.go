@@ -153,6 +153,8 @@ func (m *Machine) legAnswered(c *call, b LegAnswered) Result {
 		return Result{Applied: true}
 	case l.State != LegNew && l.State != LegRinging:
 		return m.noop(ReasonUnexpected)
+	case l.Role == RolePickUp:
+		return m.pickUpAnswered(c, l, b.Media)
 	case l.Number != "":
 		m.carried(l, b.Trunk)
 		return m.dialAnswered(c, l, b.Media)
@@ -188,6 +190,8 @@ func (m *Machine) legOver(c *call, id LegID, cause string, code int) Result {
 		m.callerGone(c)
 	case under.ending():
 		// The call goes on.
+	case under.Role == RolePickUp:
+		m.pickUpLost(c, l)
 	case c.Referral.Running() && id == c.Referral.Leg && !c.Referral.Left:
 		m.referrerGone(c)
 	case id == c.AgentLeg:
@@ -260,6 +264,8 @@ func (m *Machine) endLeg(c *call, l *Leg, cause string, code int) {
 		m.cancelRing(c, l, cause)
 	case l.State == LegUp:
 		m.hangUp(c, l, cause, 0)
+	case l.Role == RolePickUp:
+		m.hangUp(c, l, cause, 603) // RFC 3891 section 3: what it names is over
 	default:
 		m.hangUp(c, l, cause, code)
 	}
@@ -289,6 +295,8 @@ func (m *Machine) stopLegTimers(c *call, l *Leg) {
 	switch {
 	case l.ending():
 		m.timers.stop(timerLeg, string(c.ID), string(l.ID))
+	case l.Role == RolePickUp:
+		m.timers.stop(timerPickUp, string(c.ID), string(l.ID))
 	case l.Number != "" && l.State != LegUp:
 		m.timers.stop(timerRing, string(c.ID), string(l.ID))
 	}

@@ -195,6 +195,7 @@ func (b CallTransferred) head() OnCall   { return b.OnCall }
 func (b CallbackRequested) head() OnCall { return b.OnCall }
 func (b CallReferred) head() OnCall      { return b.OnCall }
 func (b CallsJoined) head() OnCall       { return b.OnCall }
+func (b CallPickedUp) head() OnCall      { return b.OnCall }
 
 // onLeg is a command about one leg, which may be of a call beside the one it names.
 type onLeg interface{ leg() LegID }
@@ -208,6 +209,7 @@ func (b DigitsCollected) leg() LegID { return b.Leg }
 func (b CallReferred) leg() LegID    { return b.Leg }
 func (b LegHeld) leg() LegID         { return b.Leg }
 func (b LegResumed) leg() LegID      { return b.Leg }
+func (b CallPickedUp) leg() LegID    { return b.Leg }
 
 // applyToCall checks the epoch and stores the records before anything else: a
 // command may come too late to mean anything for the call and still move the
@@ -259,6 +261,8 @@ func (m *Machine) applyToCall(body onCall) Result {
 		return m.callReferred(c, b)
 	case CallsJoined:
 		return m.callsJoined(c, b)
+	case CallPickedUp:
+		return m.callPickedUp(c, b)
 	case DigitsCollected:
 		return m.digitsCollected(c, b)
 	case CallTagged:

@@ -54,6 +54,8 @@ const (
 	ReasonQueueRefuses     = "queue-refuses"  // the queue takes no calls now
 	ReasonAgentBusy        = "agent-busy"
 	ReasonAgentUnavailable = "agent-unavailable"
+	ReasonLegOver          = "leg-over" // a pick-up of what is over
+	ReasonAnswered         = "answered" // a pick-up of what rings, and is answered
 	ReasonNotWrappingUp    = "not-wrapping-up"
 	ReasonBadDuration      = "bad-duration" // negative
 	ReasonWrapUpMost       = "wrap-up-most" // the wrap-up lasts as long as the queue allows

@@ -193,6 +193,7 @@ const (
 	CauseElsewhere     = "elsewhere"   // another device or agent answered
 	CauseDeclined      = "declined"    // another device of the agent refused for all of them
 	CauseTakeover      = "takeover"    // the leg of an offer that goes on as another
+	CausePickedUp      = "picked-up"   // of the leg whose agent another took the conversation from
 	CauseCrossed       = "crossed"     // answered while being cancelled
 	CauseNoPhone       = "no-phone"    // an offer can't go on: the agent has no contact left
 	CauseNodeDied      = "node-died"   // a takeover
@@ -293,7 +294,8 @@ type Role string
 const (
 	RoleCaller Role = "caller"
 	RoleAgent  Role = "agent"
-	RoleParty  Role = "party" // somebody outside, called for the customer: of a chain or a transfer
+	RoleParty  Role = "party"   // somebody outside, called for the customer: of a chain or a transfer
+	RolePickUp Role = "pick-up" // an agent's who picks the call up, until that is answered; then RoleAgent
 )
 
 // LegState is where a leg is in its life.
@@ -335,6 +337,9 @@ type Leg struct {
 	Holds     int           `cbor:"42,keyasint,omitempty"`
 	HoldMusic string        `cbor:"43,keyasint,omitempty"` // that the other party was ordered to hear
 	HoldHeard bool          `cbor:"44,keyasint,omitempty"` // and does
+
+	Replaces  LegID `cbor:"90,keyasint,omitempty"` // of a pick-up: what it is to replace
+	EarlyOnly bool  `cbor:"91,keyasint,omitempty"` // likewise: it rang, and is not taken from who answers meanwhile
 }
 
 // AgentInfo is what the machine knows of an agent beyond the configuration.
@@ -373,6 +378,9 @@ type Closed struct {
 	Epoch uint64   `cbor:"3,keyasint"`
 	Media []string `cbor:"4,keyasint"`
 	Root  CallID   `cbor:"5,keyasint,omitempty"` // beside which it stood
+	// Moved: it never was a call, see callPickedUp. Its leg is Root's, as long as
+	// which it is remembered.
+	Moved bool `cbor:"6,keyasint,omitempty"`
 }
 
 // Session is what makes a proposer's repeats harmless.

@@ -36,6 +36,7 @@ const (
 	timerTask         TimerKind = 22 // task: is due
 
 	timerHunt    TimerKind = 27 // call: the agent it waits for is still busy
+	timerPickUp  TimerKind = 90 // call, leg: AnswerCall of a pick-up was never reported
 	timerRetired TimerKind = 26 // the whole: what is retired may be needed no more
 )
 
@@ -240,7 +241,9 @@ func (m *Machine) fire(t Timer) {
 	case timerRegistration:
 		m.registrationsExpired(m.timedAgent(t))
 	case timerClosed:
-		delete(m.closed, CallID(t.ID))
+		m.forgetClosed(CallID(t.ID))
+	case timerPickUp:
+		m.pickUpTimedOut(m.timedCall(t), LegID(t.Sub))
 	case timerHunt:
 		m.awaitedTooLong(m.timedCall(t))
 	case timerRetired:

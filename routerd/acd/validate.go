@@ -280,6 +280,8 @@ func (v *validator) agent(a *Agent, path string) {
 	v.needs(a.Skills, path+".skills")
 	v.permit(&a.Transfer, path+".transfer")
 	v.permit(&a.Dial, path+".dial")
+	v.permit(&a.PickUp, path+".pick_up")
+	v.deny(len(a.PickUp.Numbers) > 0, path+".pick_up.numbers", "nobody's phone outside can be picked up")
 	if !isDigest(a.HA1SHA256, 64) {
 		v.fault(path+".ha1_sha256", "not 64 hex digits")
 	}

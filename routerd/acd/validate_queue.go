@@ -48,6 +48,7 @@ func (v *validator) queue(q *Queue, path string) {
 	v.keys(q, path)
 	v.callback(q, path+".callback")
 	v.permit(&q.Transfer, path+".transfer")
+	v.deny(q.PickUp != "" && q.PickUp != PickUpRinging && q.PickUp != PickUpAny, path+".pick_up", "neither ringing nor any")
 	for name, t := range q.thens() {
 		v.then(t, q, path+"."+name)
 	}

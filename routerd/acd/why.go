@@ -15,6 +15,7 @@ const (
 const (
 	stageDirect   = "direct"   // to one agent, by a chain or a transfer
 	stageReserved = "reserved" // the agent was kept, see FactOfferReserved
+	stagePickUp   = "pick-up"  // the agent picked it up from another's phone
 )
 
 // Words of the why-record for idle agents who may not take the call.

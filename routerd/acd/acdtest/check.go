@@ -94,6 +94,8 @@ func (k *checker) legs(c *acd.Call) {
 			if r := &c.Referral; l.ID != c.AgentLeg && !(r.Running() && !r.Left && l.ID == r.Leg && l.Agent == r.Agent) {
 				k.fault("call %s: leg %s of %s is up but not the conversation's %q", c.ID, l.ID, l.Agent, c.AgentLeg)
 			}
+		case l.Role == acd.RolePickUp:
+			k.pickUp(c, l)
 		case l.Role == acd.RoleCaller:
 			if a := k.agents[l.Agent]; a == nil || a.Consult != c.ID {
 				k.live[l.Agent]++
@@ -117,6 +119,20 @@ func (k *checker) legs(c *acd.Call) {
 	k.family(c)
 	if over == len(c.Legs) && !waits && len(c.Beside) == 0 {
 		k.fault("call %s is %s but all its legs are over", c.ID, c.State)
+	}
+}
+
+// pickUp: something ends its wait for the answer; it holds the agent unless
+// another leg of the call does.
+func (k *checker) pickUp(c *acd.Call, l *acd.Leg) {
+	if l.State != acd.LegNew || !slices.ContainsFunc(k.s.Timers, func(t *acd.Timer) bool { return t.ID == string(c.ID) && t.Sub == string(l.ID) }) {
+		k.fault("call %s: nothing ends the pick-up on leg %s, which is %s", c.ID, l.ID, l.State)
+	}
+	if a := k.agents[l.Agent]; a != nil && a.Call == c.ID && a.Leg == l.ID {
+		k.live[l.Agent]++
+		if a.State != acd.Reserved {
+			k.fault("agent %s picks up call %s and is %s", a.ID, c.ID, a.State)
+		}
 	}
 }
 

@@ -111,6 +111,8 @@ func (f *FarEnd) Step() error {
 			return f.administer()
 		case what == 13:
 			return f.transfer()
+		case what == 14:
+			return f.pickUp(simAgents[f.dice.Int(len(simAgents), "who picks up")])
 		}
 	}
 	return f.next()

@@ -40,3 +40,30 @@ func (f *FarEnd) join() error {
 	}
 	return f.next()
 }
+
+// pickUp: an agent picks up what another's phone rings for, or talks in, or, now and
+// then, what is neither.
+func (f *FarEnd) pickUp(a acd.AgentID) error {
+	any := f.dice.Int(8, "any leg") == 0
+	type named struct {
+		call acd.Call
+		leg  acd.LegID
+	}
+	var legs []named
+	for _, c := range f.M.Calls() {
+		for _, l := range c.Legs {
+			if any || l.Agent != "" && (l.State == acd.LegRinging || l.State == acd.LegUp) {
+				legs = append(legs, named{c, l.ID})
+			}
+		}
+	}
+	if len(legs) == 0 {
+		return f.next()
+	}
+	it := legs[f.dice.Int(len(legs), "picked up")]
+	f.arrived++
+	return f.propose("pick-up", acd.CallPickedUp{
+		OnCall: acd.OnCall{Call: it.call.ID, Epoch: it.call.Epoch}, Leg: it.leg, Agent: a,
+		As: acd.CallID(fmt.Sprintf("c%d", f.arrived)), EarlyOnly: f.dice.Int(4, "early only") == 0, Record: []byte("invite"),
+	})
+}

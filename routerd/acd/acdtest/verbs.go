@@ -38,6 +38,7 @@ var verbs = map[string]func(*script, *args) ([]string, error){
 	"refer":        (*script).refer,
 	"dial":         (*script).dial,
 	"join":         (*script).join,
+	"pick-up":      (*script).pickUp,
 	"activate":     (*script).activate,
 	"tick":         (*script).tick,
 	"repeat":       (*script).repeat,

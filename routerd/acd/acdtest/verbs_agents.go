@@ -121,3 +121,12 @@ func (s *script) join(a *args) ([]string, error) {
 		OnCall: s.head(a), Leg: acd.LegID(a.text("leg", "")), With: acd.LegID(a.text("with", "")), Reason: a.text("reason", ""),
 	})
 }
+
+// pick-up CALL leg=WHICH agent=WHO as=CALL [early-only=yes]
+func (s *script) pickUp(a *args) ([]string, error) {
+	as := a.text("as", "")
+	return s.propose(acd.CallPickedUp{
+		OnCall: s.head(a), Leg: acd.LegID(a.text("leg", "")), Agent: acd.AgentID(a.text("agent", "")), As: acd.CallID(as),
+		EarlyOnly: a.text("early-only", "") == "yes", Edge: "edge-1", SIPID: as + "@phone", Record: []byte("invite " + as),
+	})
+}

@@ -51,6 +51,7 @@ func world(dice Dice) acd.Config {
 			Strategy: simStrategies[dice.Int(len(simStrategies), "strategy")], RingMost: 2,
 			Weight: []int{0, 50, 300}[dice.Int(3, "weight")], PriorityStep: seconds(30, "step"), Needs: needs("queue needs"),
 		}
+		q.PickUp = []string{"", acd.PickUpRinging, acd.PickUpAny}[dice.Int(3, "pick up")]
 		if maybe(2, "tiers") {
 			q.TierDelay = seconds(10, "tier delay")
 		}

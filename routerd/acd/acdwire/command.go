@@ -75,6 +75,7 @@ var types = []acd.Body{
 	33: acd.CallReferred{},
 	34: acd.AgentDialled{},
 	35: acd.CallsJoined{},
+	36: acd.CallPickedUp{},
 }
 
 var numbers = func() map[reflect.Type]uint {

@@ -68,6 +68,7 @@ var samples = func() map[uint]acd.Body {
 		33: acd.CallReferred{OnCall: on, Leg: "2", To: "bob", Reason: "a bill"},
 		34: acd.AgentDialled{OnCall: on, Owner: owner, Agent: "ann", To: "bob", Beside: "c0", Edge: "edge-1", SIPID: "x@phone", Record: []byte{1}, Nonce: "n1", Count: 2},
 		35: acd.CallsJoined{OnCall: on, Leg: "2", With: "3", Reason: "a bill"},
+		36: acd.CallPickedUp{OnCall: on, Leg: "2", As: "c2", Agent: "bob", EarlyOnly: true, Edge: "edge-1", SIPID: "x@phone", Record: []byte{1}, Nonce: "n1", Count: 2},
 	}
 }()
 
@@ -83,7 +84,7 @@ var older = map[uint][]acd.Body{
 			MaxLength: 9, MissedLimit: 3, RejectDelay: 5 * time.Second, Strategy: acd.LongestIdle,
 		}},
 		Agents: []acd.Agent{{ID: "ann", Name: "Ann", Queues: []acd.QueueID{"sales"}, HA1SHA256: "aa", HA1MD5: "bb", AutoAvailable: true}},
-	}}, beforeTrunks(beforePermits(samples[1])), beforeHold(beforePermits(samples[1]).(acd.ConfigApplied)), beforePermits(samples[1])},
+	}}, beforeTrunks(beforePermits(samples[1])), beforeHold(beforePermits(samples[1]).(acd.ConfigApplied)), beforePermits(samples[1]), beforePickUps(samples[1].(acd.ConfigApplied))},
 	2:  {acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443"}},
 	7:  {beforeTrunks(samples[7].(acd.CallArrived))},
 	9:  {beforeTrunks(samples[9].(acd.LegProgressed))},
@@ -152,12 +153,12 @@ var fullConfig = func() acd.Config {
 			Announce:  acd.Announcing{First: time.Second, Every: time.Minute, Position: true, Wait: true},
 			ExitKey:   "0", Exit: then,
 			Callback:     acd.Callback{Over: time.Minute, Key: "1", Offer: "offer", Promise: "promise", Attempts: 3, Retry: time.Minute, Expire: time.Hour},
-			ServiceLevel: 20 * time.Second, Transfer: permit,
+			ServiceLevel: 20 * time.Second, Transfer: permit, PickUp: acd.PickUpAny,
 		}},
 		Agents: []acd.Agent{{
 			ID: "ann", Name: "Ann", Queues: []acd.QueueID{"sales"}, HA1SHA256: "aa", HA1MD5: "bb", AutoAvailable: true,
 			Skills: needs, Seats: []acd.Seat{{Queue: "sales", Tier: 1, Position: 2, Priority: 3}},
-			Transfer: permit, Dial: permit,
+			Transfer: permit, Dial: permit, PickUp: permit,
 		}},
 		Skills: []acd.SkillID{"german"},
 		Calendars: []acd.Calendar{{
@@ -178,11 +179,19 @@ var fullConfig = func() acd.Config {
 // beforePermits is a configuration as it was before agents could transfer and dial by
 // phone.
 func beforePermits(body acd.Body) acd.Body {
-	b := body.(acd.ConfigApplied)
+	b := beforePickUps(body.(acd.ConfigApplied))
 	c := &b.Config
 	c.Trunks, c.Queues, c.Agents = slices.Clone(c.Trunks), slices.Clone(c.Queues), slices.Clone(c.Agents)
 	c.Trunks[0].Refer, c.Queues[0].Transfer, c.Outbound.Rules = false, acd.Permit{}, nil
 	c.Agents[0].Transfer, c.Agents[0].Dial = acd.Permit{}, acd.Permit{}
+	return b
+}
+
+// beforePickUps is a configuration as it was before INVITE with Replaces was served.
+func beforePickUps(b acd.ConfigApplied) acd.ConfigApplied {
+	c := &b.Config
+	c.Queues, c.Agents = slices.Clone(c.Queues), slices.Clone(c.Agents)
+	c.Queues[0].PickUp, c.Agents[0].PickUp = "", acd.Permit{}
 	return b
 }
 

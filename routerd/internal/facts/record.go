@@ -130,7 +130,7 @@ func (d *deriver) of(f acd.Fact) records {
 		return records{leg: d.endedLeg(f)}
 	case acd.FactAgentStatus, acd.FactAgentState, acd.FactAgentDeleted:
 		return records{span: d.endedSpan(f)}
-	case acd.FactOfferMade, acd.FactOfferReserved, acd.FactOfferAccepted:
+	case acd.FactOfferMade, acd.FactOfferReserved, acd.FactOfferAccepted, acd.FactPickUpAsked:
 		d.offered(f)
 	case acd.FactCallArrived:
 		if f.Agent != "" && f.Attr("beside") == "" { // what an agent dials is for no queue

@@ -15,6 +15,8 @@ type agentInvite struct {
 	call   acd.CallID // of the new call
 	proof  sip.Proof
 	beside acd.CallID // the actor's call, which the agent talks in; empty: the actor's is the new one
+	// replaces names the dialog to pick up, which is then one of the call beside.
+	replaces *sip.Replaces
 }
 
 // opensCall tells an INVITE that an agent would open a call with. The edge vouches
@@ -52,6 +54,12 @@ func (n *Node) dialOf(req *sip.Request, flow sip.Flow) (m agentInvite, owner acd
 		return m, owner, 0, refusal
 	}
 	m = agentInvite{invite: req, flow: flow, agent: acd.AgentID(proof.User), proof: proof, call: n.callOf(req)}
+	if m.replaces, refusal = req.Replaces(); m.replaces != nil {
+		if m.beside, owner, epoch = n.named(*m.replaces); m.beside == "" {
+			refusal = &sip.NoSuchDialog
+		}
+		return m, owner, epoch, refusal
+	}
 	n.view(func(mach *acd.Machine) {
 		a, _ := mach.Agent(m.agent)
 		if c, ok := mach.Call(a.Call); ok && c.State == acd.CallTalking && c.Root == "" {
@@ -72,6 +80,12 @@ func (a *actor) dialOut(m agentInvite) {
 	}
 	if m.beside == "" {
 		a.proved = time.Now() // nobody else can have it yet
+	} else if a.epoch == 0 {
+		a.released = true // the call it was to stand beside is over
+	}
+	if m.replaces != nil {
+		a.pickUp(m)
+		return
 	}
 	leg, out := sip.NewServerLeg(a.n.machineTime(), a.n.local(a.call, sip.NewTag(string(m.call))), m.invite, m.flow)
 	record, err := leg.MarshalBinary()

@@ -27,17 +27,22 @@ func callIDOf(sipCallID, farTag string) acd.CallID {
 
 // callOf finds the call a message belongs to by its Call-ID and tags alone.
 func (n *Node) callOf(msg sip.Message) acd.CallID {
-	id := msg.CallID()
-	if local, ok := strings.CutSuffix(id, "@"+n.conf.ClusterHost); ok {
+	// In requests the far end is From, in answers to ours it is To.
+	if _, isRequest := msg.(*sip.Request); isRequest {
+		return n.callOfDialog(msg.CallID(), msg.ToTag(), msg.FromTag())
+	}
+	return n.callOfDialog(msg.CallID(), msg.FromTag(), msg.ToTag())
+}
+
+// callOfDialog is the call of a dialog. One that we began has our tag, which
+// follows from its Call-ID: a far end that chose such a Call-ID has not.
+func (n *Node) callOfDialog(id, ourTag, farTag string) acd.CallID {
+	if local, ok := strings.CutSuffix(id, "@"+n.conf.ClusterHost); ok && ourTag == sip.NewTag(id) {
 		if parts := strings.SplitN(local, "-", 3); len(parts) == 3 {
 			return acd.CallID(parts[2])
 		}
 	}
-	// In requests the far end is From, in answers to ours it is To.
-	if _, isRequest := msg.(*sip.Request); isRequest {
-		return callIDOf(id, msg.FromTag())
-	}
-	return callIDOf(id, msg.ToTag())
+	return callIDOf(id, farTag)
 }
 
 // receive takes every message of the transport, in order per connection, and
@@ -138,13 +143,17 @@ func (n *Node) invited(req *sip.Request, flow sip.Flow) {
 func (n *Node) opens(req *sip.Request, flow sip.Flow) {
 	call := n.callOf(req)
 	known := false
-	n.view(func(m *acd.Machine) { _, known = m.Call(call) })
+	n.view(func(m *acd.Machine) { _, _, known = m.OwnerOf(m.RootOf(call)) })
 	if known {
 		n.route(req, flow)
 		return
 	}
 	if opensCall(req) {
 		n.agentInvited(req, flow)
+		return
+	}
+	if r, _ := req.Replaces(); r != nil {
+		n.refuse(req, flow, n.replacedOutside(*r))
 		return
 	}
 	if n.overloaded(call, req, flow) {

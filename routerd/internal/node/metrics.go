@@ -36,10 +36,11 @@ var (
 	trying           = metrics.NewHistogram("routerd_call_trying_seconds")
 	setup            = metrics.NewHistogram("routerd_call_setup_seconds")
 	offerOrdered     = metrics.NewSummaryExt("routerd_offer_ordered_seconds", time.Minute, []float64{0.5, 0.99, 1})
-	// Calls that agents dialled, and REFERs of agents and servers: that began a transfer, or did not.
+	// Calls that agents dialled or picked up, and REFERs of agents and servers: that began a transfer, or did not.
 	ruleDigits    = metrics.NewCounter("routerd_rule_digits_total")
 	dialsTaken    = metrics.NewCounter("routerd_agent_calls_taken_total")
 	dialsRefused  = metrics.NewCounter("routerd_agent_calls_refused_total")
+	pickedUp      = metrics.NewCounter("routerd_pickups_taken_total")
 	refersTaken   = metrics.NewCounter("routerd_refers_taken_total")
 	refersRefused = metrics.NewCounter("routerd_refers_refused_total")
 )

@@ -49,8 +49,10 @@ Content-Length: 0
 	f("the answer to our BYE", "SIP/2.0 200 OK", ";tag=ours", ";tag=fromtag", "abc@sbc", "1 BYE", caller)
 	f("another dialog", "BYE sip:c@x SIP/2.0", ";tag=other", ";tag=ours", "abc@sbc", "2 BYE", callIDOf("abc@sbc", "other"))
 	agentLeg := "2-77.0.1-" + string(caller) + "@trunkline.internal"
-	f("an agent's answer", "SIP/2.0 180 Ringing", ";tag=ours", ";tag=phone", agentLeg, "1 INVITE", caller)
-	f("an agent's BYE", "BYE sip:c@x SIP/2.0", ";tag=phone", ";tag=ours", agentLeg, "1 BYE", caller)
+	ours := ";tag=" + sip.NewTag(agentLeg)
+	f("an agent's answer", "SIP/2.0 180 Ringing", ours, ";tag=phone", agentLeg, "1 INVITE", caller)
+	f("an agent's BYE", "BYE sip:c@x SIP/2.0", ";tag=phone", ours, agentLeg, "1 BYE", caller)
+	f("an INVITE that took our Call-ID", "INVITE sip:c@x SIP/2.0", ";tag=phone", "", agentLeg, "1 INVITE", callIDOf(agentLeg, "phone"))
 }
 
 func TestCallersNumberIsSafeInAURI(t *testing.T) {

@@ -93,7 +93,7 @@ func (a *actor) answer(o acd.AnswerCall) {
 		}
 	default:
 		a.send(o.Leg, out.Send)
-		if !a.invited.IsZero() {
+		if !a.invited.IsZero() && o.Leg == acd.CallerLeg {
 			setup.UpdateDuration(a.invited)
 		}
 	}

@@ -97,7 +97,7 @@ func clip(reason string) string {
 // replaced is the leg whose dialog a Replaces names, empty if it is none of this
 // actor's: then the two calls are not of one agent.
 func (a *actor) replaced(r sip.Replaces) acd.LegID {
-	for id, leg := range a.legs {
+	for id, leg := range a.legs { // any order: a dialog is one leg's
 		if r.Is(leg) {
 			return id
 		}

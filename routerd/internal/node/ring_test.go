@@ -198,7 +198,7 @@ func TestADialledNumberIsTriedOverEachTrunkByEachEdge(t *testing.T) {
 		if inv.Dialled() != "+79160000042" || inv.Caller() != "+74950000001" || string(inv.SDP()) != offerSDP {
 			t.Errorf("attempt %d:\n%s", i, p.Data)
 		}
-		if got := b.n.callOf(inv); got != b.a.call {
+		if got := b.n.callOfDialog(inv.CallID(), inv.FromTag(), ""); got != b.a.call {
 			t.Errorf("attempt %d: Call-ID %s leads to call %q", i, inv.CallID(), got)
 		}
 		if seen[inv.CallID()] {

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // A far end transfers by REFER in its dialog (RFC 3515). One that is taken opens
@@ -34,14 +33,6 @@ type ReferTarget struct {
 	User string // what was dialled: the user part, unescaped
 	// Replaces is the dialog to take over (RFC 3891); nil for a blind transfer.
 	Replaces *Replaces
-}
-
-// Replaces names a dialog by its tags as its recipient sees it (RFC 3891 section 3).
-type Replaces struct {
-	CallID    string
-	ToTag     string // ours
-	FromTag   string // the far end's
-	EarlyOnly bool
 }
 
 // referSub is the subscription of the REFER that is under way.
@@ -171,44 +162,6 @@ func ParseReferTo(v string) (ReferTarget, error) {
 		t.Replaces = &r
 	}
 	return t, nil
-}
-
-// ParseReplaces reads the value of a Replaces header (RFC 3891 section 6.1).
-func ParseReplaces(v string) (Replaces, error) {
-	if strings.ContainsFunc(v, unicode.IsControl) { // escaped in a Refer-To: another header, if it went on
-		return Replaces{}, errors.New("parse Replaces: control character")
-	}
-	id, rest, _ := strings.Cut(v, ";")
-	r := Replaces{CallID: strings.TrimSpace(id)}
-	p, err := parseParams(rest)
-	if err != nil {
-		return r, fmt.Errorf("parse Replaces: %w", err)
-	}
-	seen := map[string]bool{}
-	for _, kv := range p {
-		name := strings.ToLower(kv.Name)
-		if seen[name] {
-			return r, fmt.Errorf("parse Replaces: %s given twice", name)
-		}
-		seen[name] = true
-		switch name {
-		case "to-tag":
-			r.ToTag = kv.Value
-		case "from-tag":
-			r.FromTag = kv.Value
-		case "early-only":
-			r.EarlyOnly = true
-		}
-	}
-	if r.CallID == "" || r.ToTag == "" || r.FromTag == "" || strings.ContainsAny(r.CallID, " \t\r\n,<>") {
-		return r, errors.New("parse Replaces: no Call-ID, to-tag or from-tag")
-	}
-	return r, nil
-}
-
-// Is tells whether r names the leg's dialog.
-func (r Replaces) Is(l *Leg) bool {
-	return r.CallID == l.r.CallID && r.ToTag == l.r.LocalTag && r.FromTag == l.r.RemoteTag
 }
 
 // AcceptRefer takes a REFER: 202 and the first NOTIFY, once what it asks for is

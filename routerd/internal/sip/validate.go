@@ -12,8 +12,8 @@ const Allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER"
 // Accept are the bodies it understands.
 const Accept = "application/sdp, " + dtmfRelay + ", " + dtmf
 
-// Supported are the extensions it understands in a dialog (RFC 4028, 4488, 3262).
-const Supported = "timer, norefersub, " + option100rel
+// Supported are the extensions it understands in a dialog (RFC 4028, 4488, 3891, 3262).
+const Supported = "timer, norefersub, replaces, " + option100rel
 
 var allowed = map[string]bool{
 	"INVITE": true, "ACK": true, "CANCEL": true, "BYE": true, "OPTIONS": true,
@@ -26,7 +26,7 @@ var recognised = map[string]bool{
 }
 
 // understood are the option tags that may be required of us.
-var understood = map[string]bool{"timer": true, "norefersub": true, option100rel: true}
+var understood = map[string]bool{"timer": true, "norefersub": true, "replaces": true, option100rel: true}
 
 // understoodByRegistrar are those a REGISTER may require (RFC 3327, 5626).
 var understoodByRegistrar = map[string]bool{"path": true, "outbound": true}
@@ -73,6 +73,9 @@ func Validate(r *Request, p Policy) *Refusal {
 		return &Refusal{420, "Bad Extension", []Header{{"Unsupported", strings.Join(bad, ", ")}}}
 	}
 	if ref := validateBody(r); ref != nil {
+		return ref
+	}
+	if _, ref := r.Replaces(); ref != nil {
 		return ref
 	}
 	if r.Method == "INVITE" {

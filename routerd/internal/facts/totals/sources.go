@@ -93,7 +93,7 @@ func (t *Facts) Fact(f acd.Fact) {
 		if l, ok := t.calls[f.Call]; ok {
 			l.merged = l.bridged == 0
 		}
-	case acd.FactOfferMade, acd.FactOfferReserved:
+	case acd.FactOfferMade, acd.FactOfferReserved, acd.FactPickUpAsked:
 		t.shift(f).offered = string(f.Queue)
 	case acd.FactOfferAccepted:
 		t.accepted(f)

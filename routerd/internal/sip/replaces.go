@@ -54,7 +54,7 @@ func (r Replaces) Is(l *Leg) bool {
 	if r.CallID != l.r.CallID || r.ToTag != l.r.LocalTag {
 		return false
 	}
-	return r.FromTag == l.r.RemoteTag || l.r.State == Pending && l.earlyOf(r.FromTag) != nil
+	return r.FromTag == l.r.RemoteTag || l.earlyOf(r.FromTag) != nil
 }
 
 // Replaces reads what an INVITE wants to replace; nil for nothing. A refusal says

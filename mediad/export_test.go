@@ -30,7 +30,7 @@ func recorded(t *testing.T) (dir, keyFile string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Start("abc"); err != nil {
+	if err := l.Start("abc", "sales"); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()

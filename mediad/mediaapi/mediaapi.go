@@ -25,6 +25,7 @@ const (
 	PlayDTMF       = "play dtmf"
 	StartRecording = "start recording"
 	StopRecording  = "stop recording"
+	PauseRecording = "pause recording" // until start recording
 
 	// LegAccept takes a peer's SDP offer for one leg and returns our answer.
 	// A repeat returns the same answer; an offer with a new o= version
@@ -78,6 +79,18 @@ const (
 	ReasonNotHosted    = "Media address not hosted here"
 )
 
+// MaxLabel bounds Request.Label.
+const MaxLabel = 64
+
+// Values of Request.Flags.
+const (
+	// FlagPause makes stop recording a pause, as rtpengine has it.
+	FlagPause = "pause"
+	// FlagKeepPause has start recording leave a pause alone: a router repeats its
+	// orders after a takeover, and card data may be spoken just then.
+	FlagKeepPause = "keep-pause"
+)
+
 // ReasonNoEvents refuses PlayDTMF for a peer that takes no telephone-event.
 const ReasonNoEvents = "telephone-event is not negotiated"
 
@@ -95,6 +108,10 @@ type Request struct {
 	Suites []string `ng:"suites"` // by preference, RFC 4568 and 7714 names; empty: all
 
 	Mode string `ng:"mode"` // supervise
+
+	// Label, of MaxLabel bytes at most, is what a recording is kept by: the name of
+	// the queue. It may change with another start recording.
+	Label string `ng:"label"`
 
 	Prompt string `ng:"file"` // play media: prompt name, without ".wav"
 	Loop   bool   `ng:"loop"` // play media: until stopped
@@ -198,6 +215,7 @@ type Leg struct {
 	Playing   string `ng:"playing"`   // prompt, or ""
 	Mode      string `ng:"mode"`      // of a supervisor
 	Recording bool   `ng:"recording"`
+	Paused    bool   `ng:"paused"` // the recording is
 
 	SSRC       uint64 `ng:"ssrc"` // of the received stream
 	Packets    uint64 `ng:"packets"`

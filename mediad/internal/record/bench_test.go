@@ -16,7 +16,7 @@ func BenchmarkWrite(b *testing.B) {
 	calls := make([]string, 1000)
 	for i := range calls {
 		calls[i] = fmt.Sprintf("call-%015d", i)
-		if err := l.Start(calls[i]); err != nil {
+		if err := l.Start(calls[i], ""); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -49,7 +49,7 @@ func BenchmarkExport(b *testing.B) {
 						p.Call, p.Leg, p.Side, p.SSRC = call, []string{"1", "2"}[leg], Side(leg), uint32(leg)
 						p.Seq, p.Timestamp = uint16(i), uint32(i)*(proto[1].Timestamp-proto[0].Timestamp)
 						p.Arrival = testStart.Add(time.Duration(i) * 20 * ms)
-						if err := l.Start(call); err != nil {
+						if err := l.Start(call, ""); err != nil {
 							b.Fatal(err)
 						}
 						for !l.Append(&p) {
@@ -79,7 +79,7 @@ func BenchmarkExport(b *testing.B) {
 func BenchmarkFsync(b *testing.B) {
 	dir := b.TempDir()
 	l := openLog(b, dir, Config{SyncEvery: time.Hour, QueueBytes: 64 << 20}) // only when asked
-	if err := l.Start("c"); err != nil {
+	if err := l.Start("c", ""); err != nil {
 		b.Fatal(err)
 	}
 	p := talker{leg: "1", codec: "PCMA", hz: 440, frames: 1, ssrc: 1}.packets(b, "c")[0]

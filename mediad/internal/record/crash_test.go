@@ -325,7 +325,7 @@ func recordUntilKilled(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Start("c"); err != nil {
+	if err := l.Start("c", ""); err != nil {
 		t.Fatal(err)
 	}
 	k := talker{leg: "1", codec: "PCMA", hz: 440, frames: 100, ssrc: 1}

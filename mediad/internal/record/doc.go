@@ -7,7 +7,8 @@
 // Append copies a packet into a bounded ring and returns; it never blocks,
 // allocates or touches the disk. One goroutine drains the ring, encrypts,
 // writes, and calls fsync every 250 ms. When the disk cannot keep up the ring
-// fills and packets are dropped and counted: the conversation goes on.
+// fills and packets are dropped and counted: the conversation goes on. A segment
+// is sealed at its size or its age, whichever comes first.
 //
 // # Files
 //
@@ -50,7 +51,13 @@
 //	 5  2  length of the call id
 //	 7  4  slot number
 //	11 48  the call's data key wrapped by AES-256-GCM, nonce = slot number
-//	59     call id, then zeros
+//	59     call id; length of the label 1, label, then zeros
+//
+// The label, a queue's name, says how long a recording is kept; what was recorded
+// under another label has a slot and a key of its own.
+//
+// Where a recording is paused and where it goes on, a record without leg and
+// payload says so (codecs 6 and 7): Export tells such a gap from a loss.
 //
 // # Keys
 //

@@ -123,9 +123,9 @@ func TestGapMapListsWhatIsMissing(t *testing.T) {
 			without(right, sequence(150, 170)...),
 		)))
 		want := []Gap{
-			{Side: Customer, Leg: "1", At: 1000 * ms, Duration: 20 * ms, Packets: 1},
-			{Side: Customer, Leg: "1", At: 2000 * ms, Duration: 60 * ms, Packets: 3},
-			{Side: Operator, Leg: "2", At: 3000 * ms, Duration: 400 * ms, Packets: 20},
+			{Side: Customer, Leg: "1", At: 1000 * ms, Duration: 20 * ms, Packets: 1, Reason: Lost},
+			{Side: Customer, Leg: "1", At: 2000 * ms, Duration: 60 * ms, Packets: 3, Reason: Lost},
+			{Side: Operator, Leg: "2", At: 3000 * ms, Duration: 400 * ms, Packets: 20, Reason: Lost},
 		}
 		if !slices.Equal(report.Gaps, want) {
 			t.Errorf("%s: gaps %v, want %v", codec, report.Gaps, want)
@@ -228,7 +228,7 @@ func TestTakeoverBecomesOneRecording(t *testing.T) {
 		if report.Duplicates != 5 || report.PacketsLeft != 300 || report.PacketsRight != 290 {
 			t.Errorf("%s: %d duplicates, %d left, %d right", name, report.Duplicates, report.PacketsLeft, report.PacketsRight)
 		}
-		want := []Gap{{Side: Operator, Leg: "2", At: 3007 * ms, Duration: 200 * ms, Packets: 10}}
+		want := []Gap{{Side: Operator, Leg: "2", At: 3007 * ms, Duration: 200 * ms, Packets: 10, Reason: Lost}}
 		if !slices.Equal(report.Gaps, want) {
 			t.Errorf("%s: gaps %v, want %v", name, report.Gaps, want)
 		}
@@ -436,7 +436,7 @@ func TestReportIsReadableJSON(t *testing.T) {
 	}
 	for _, want := range []string{
 		`"call":"c"`, `"duration_seconds":2,`, `"rate_hz":8000`, `"codec":"PCMA"`, `"packets_left":99`, `"lost_left":1`,
-		`"gaps":[{"side":"left","leg":"1","at_seconds":1,"duration_seconds":0.02,"packets":1}]`,
+		`"gaps":[{"side":"left","leg":"1","at_seconds":1,"duration_seconds":0.02,"packets":1,"reason":"lost"}],"pauses":[]`,
 		`"legs":[{"leg":"1","side":"left","codec":"PCMA","packets":99,"lost":1,"streams":1,"drift_ppm":0}]`,
 	} {
 		if !bytes.Contains(b, []byte(want)) {

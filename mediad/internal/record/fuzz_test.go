@@ -131,7 +131,7 @@ func FuzzKeyFile(f *testing.F) {
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		k, err := decodeKeyFile(b)
-		if err == nil && (len(k.slots)+k.damaged+1)*slotSize > len(b)+slotSize {
+		if err == nil && (len(k.slots)+len(k.damaged)+1)*slotSize > len(b)+slotSize {
 			t.Fatalf("%d slots from %d bytes", len(k.slots), len(b))
 		}
 		if p, err := getPacket(b, map[string]string{}); err == nil && len(p.payload)+len(p.leg)+packetHead != len(b) {

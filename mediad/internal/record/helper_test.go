@@ -125,7 +125,7 @@ func writeLog(t testing.TB, packets []*Packet) (dir string) {
 func appendAll(t testing.TB, l *Log, packets []*Packet) {
 	t.Helper()
 	for _, p := range packets {
-		if err := l.Start(p.Call); err != nil {
+		if err := l.Start(p.Call, ""); err != nil {
 			t.Fatal(err)
 		}
 		if !l.Append(p) {

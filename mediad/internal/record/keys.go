@@ -10,10 +10,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"trunkline/mediad/mediaapi"
 )
 
 const (
@@ -21,7 +22,8 @@ const (
 	dataKeySize   = 32
 	slotSize      = 512
 	slotCall      = 59
-	maxCallID     = slotSize - slotCall
+	maxLabel      = mediaapi.MaxLabel
+	maxCallID     = slotSize - slotCall - 1 - maxLabel
 
 	slotLive   = 1
 	slotErased = 2
@@ -84,14 +86,15 @@ func slotNonce(number uint32) []byte {
 
 // newSlot makes a random data key for a call and the slot that stores it. A
 // slot number must be used once in a segment.
-func (k *segmentKeys) newSlot(call string, number uint32) (slot []byte, data cipher.AEAD, err error) {
+func (k *segmentKeys) newSlot(call, label string, number uint32) (slot []byte, data cipher.AEAD, err error) {
 	key := make([]byte, dataKeySize)
 	rand.Read(key) // never fails
 	defer clear(key)
 	if data, err = newGCM(key); err != nil {
 		return nil, nil, err
 	}
-	slot = encodeSlot(k.id, slotLive, call, number, k.aead.Seal(nil, slotNonce(number), key, []byte(call)))
+	slot = encodeSlot(k.id, keySlot{number: number, call: call, label: label,
+		wrapped: k.aead.Seal(nil, slotNonce(number), key, []byte(call))})
 	return slot, data, nil
 }
 
@@ -105,13 +108,20 @@ func (k *segmentKeys) unwrap(s keySlot) (cipher.AEAD, error) {
 	return newGCM(key)
 }
 
-func encodeSlot(id segmentID, state byte, call string, number uint32, wrapped []byte) []byte {
+func encodeSlot(id segmentID, s keySlot) []byte {
 	b := make([]byte, slotSize)
-	b[4] = state
-	binary.LittleEndian.PutUint16(b[5:], uint16(len(call)))
-	binary.LittleEndian.PutUint32(b[7:], number)
-	copy(b[11:slotCall], wrapped)
-	copy(b[slotCall:], call)
+	b[4] = slotLive
+	if s.erased {
+		b[4] = slotErased
+	}
+	binary.LittleEndian.PutUint16(b[5:], uint16(len(s.call)))
+	binary.LittleEndian.PutUint32(b[7:], s.number)
+	copy(b[11:slotCall], s.wrapped)
+	n := slotCall + copy(b[slotCall:], s.call)
+	if n < slotSize {
+		b[n] = byte(len(s.label))
+		copy(b[n+1:], s.label)
+	}
 	binary.LittleEndian.PutUint32(b, crc32.Update(id.seed(), castagnoli, b[4:]))
 	return b
 }
@@ -121,14 +131,24 @@ type keySlot struct {
 	number  uint32
 	erased  bool
 	call    string
+	label   string
 	wrapped []byte
+}
+
+// slotLabel reads what stands behind the call id of a slot: "" in slots of
+// before there were labels.
+func slotLabel(b []byte) string {
+	if len(b) == 0 || int(b[0]) >= len(b) {
+		return ""
+	}
+	return string(b[1 : 1+int(b[0])])
 }
 
 // keyFile is what a key file holds; damaged slots are left out and counted.
 type keyFile struct {
 	header  segmentHeader
 	slots   []keySlot
-	damaged int
+	damaged []uint32 // their numbers
 }
 
 // readKeyFile reads a key file. A torn last slot is not an error: its call has
@@ -150,14 +170,14 @@ func decodeKeyFile(b []byte) (k keyFile, err error) {
 		s := b[number*slotSize : (number+1)*slotSize]
 		length := int(binary.LittleEndian.Uint16(s[5:]))
 		if crc32.Update(seed, castagnoli, s[4:]) != binary.LittleEndian.Uint32(s) ||
-			binary.LittleEndian.Uint32(s[7:]) != uint32(number) || length > maxCallID ||
+			binary.LittleEndian.Uint32(s[7:]) != uint32(number) || length > slotSize-slotCall ||
 			(s[4] != slotLive && s[4] != slotErased) {
-			k.damaged++
+			k.damaged = append(k.damaged, uint32(number))
 			continue
 		}
 		k.slots = append(k.slots, keySlot{
 			number: uint32(number), erased: s[4] == slotErased,
-			call: string(s[slotCall : slotCall+length]), wrapped: s[11:slotCall],
+			call: string(s[slotCall : slotCall+length]), label: slotLabel(s[slotCall+length:]), wrapped: s[11:slotCall],
 		})
 	}
 	return k, nil
@@ -189,31 +209,18 @@ func Forget(dirs []string, call string) (erased int, err error) {
 // eraseKeys overwrites the call's live slots in one key file and waits until
 // they are on disk.
 func eraseKeys(path, call string) (erased int, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	table, err := ReadTable(path)
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
-	b, err := io.ReadAll(f)
-	if err != nil {
-		return 0, err
-	}
-	k, err := decodeKeyFile(b)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", path, err)
-	}
-	for _, s := range k.slots {
-		if s.erased || s.call != call {
-			continue
+	var slots []uint32
+	for _, s := range table.Calls {
+		if s.Call == call {
+			slots = append(slots, s.Slot)
 		}
-		blank := encodeSlot(k.header.id, slotErased, call, s.number, nil)
-		if _, err := f.WriteAt(blank, int64(s.number)*slotSize); err != nil {
-			return erased, err
-		}
-		erased++
 	}
-	if erased == 0 {
+	if len(slots) == 0 {
 		return 0, nil
 	}
-	return erased, f.Sync()
+	return EraseSlots(path, slots)
 }

@@ -169,7 +169,7 @@ func TestRecordsAreBoundToTheirPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slot, data, err := keys.newSlot("c", 3)
+	slot, data, err := keys.newSlot("c", "sales", 3)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,21 +30,35 @@ type Log struct {
 	base   time.Time
 	baseNS int64
 
-	mu       sync.Mutex
-	active   map[string]bool // calls being recorded
-	stopping []stopMark
+	mu     sync.Mutex
+	active map[string]string // calls being recorded, and their labels
+	marks  []mark            // in the order of their tails
+	next   atomic.Uint64     // tail of the first, or above all
 
+	sealed   chan struct{} // holds a token when segments were sealed
 	closed   atomic.Bool
 	requests chan func(*writer) // run by the writer between two drains
 	quit     chan struct{}
 	done     chan struct{}
 }
 
-// stopMark ends a call once the writer has passed what was queued before.
-type stopMark struct {
+// mark is done once the writer has passed what was queued before it.
+type mark struct {
 	call string
 	tail uint64
+	kind markKind
+	at   int64  // ns since 1970, of a note
+	to   string // the new label
 }
+
+type markKind int
+
+const (
+	markStop   markKind = iota
+	markLabel           // the call goes on under label to, so under another key
+	markPause           // write down that it is paused
+	markResume          // and that it goes on
+)
 
 // Open opens or makes the log in dir, seals what a crash left unsealed, and
 // starts the writer. master is the 32-byte master key.
@@ -62,10 +77,11 @@ func Open(dir string, master []byte, cfg Config) (*Log, error) {
 	l := &Log{
 		dir: dir, master: append([]byte(nil), master...), cfg: cfg, lock: lock,
 		ring: newRing(cfg.QueueBytes), base: time.Now(),
-		active:   make(map[string]bool),
+		active: make(map[string]string), sealed: make(chan struct{}, 1),
 		requests: make(chan func(*writer)), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.baseNS = l.base.UnixNano()
+	l.next.Store(math.MaxUint64)
 	if err := l.rescueAll(); err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("open recording log %s: %w", dir, err)
@@ -88,12 +104,18 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// Start begins recording a call, under keys of its own. Starting a call that
-// is being recorded changes nothing. A standby that takes a call over starts
-// it in its own log.
-func (l *Log) Start(call string) error {
+// Start begins recording a call, under keys of its own. The label, a queue's
+// name, says later how long it is kept; it may be empty. Starting a call that is
+// being recorded changes nothing, or its label from here on. A standby that
+// takes a call over starts it in its own log.
+//
+// Errors: ErrCallID, ErrLabel, ErrClosed.
+func (l *Log) Start(call, label string) error {
 	if call == "" || len(call) > maxCallID {
 		return fmt.Errorf("record call: %w (%d bytes, at most %d)", ErrCallID, len(call), maxCallID)
+	}
+	if len(label) > maxLabel {
+		return fmt.Errorf("record call: %w (%d bytes, at most %d)", ErrLabel, len(label), maxLabel)
 	}
 	if l.closed.Load() {
 		return ErrClosed
@@ -101,9 +123,19 @@ func (l *Log) Start(call string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unmark(call)
-	if !l.active[call] {
-		l.active[call] = true
+	old, active := l.active[call]
+	if !active {
 		callsActive.Add(1)
+		l.active[call] = label
+		return nil
+	}
+	for _, m := range l.marks {
+		if m.call == call && m.kind == markLabel {
+			old = m.to
+		}
+	}
+	if old != label {
+		l.mark(mark{call: call, kind: markLabel, to: label})
 	}
 	return nil
 }
@@ -112,15 +144,57 @@ func (l *Log) Start(call string) error {
 func (l *Log) Stop(call string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.active[call] {
+	if _, active := l.active[call]; !active {
 		return
 	}
-	for _, s := range l.stopping {
-		if s.call == call {
+	for _, m := range l.marks {
+		if m.call == call && m.kind == markStop {
 			return
 		}
 	}
-	l.stopping = append(l.stopping, stopMark{call: call, tail: l.ring.tail.Load()})
+	l.mark(mark{call: call, kind: markStop})
+}
+
+// Pause writes down that a call is paused from now until Resume, so that the
+// gap is told for what it is. Whoever appends must have ceased already.
+func (l *Log) Pause(call string) { l.note(call, markPause) }
+
+// Resume ends a pause. What is appended afterwards is kept again.
+func (l *Log) Resume(call string) { l.note(call, markResume) }
+
+func (l *Log) note(call string, kind markKind) {
+	at := l.baseNS + int64(time.Since(l.base))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, active := l.active[call]; active {
+		l.mark(mark{call: call, kind: kind, at: at})
+	}
+}
+
+// mark puts a mark behind what is queued. mu is held.
+func (l *Log) mark(m mark) {
+	m.tail = l.ring.tail.Load()
+	l.setMarks(append(l.marks, m))
+}
+
+// setMarks: mu is held.
+func (l *Log) setMarks(marks []mark) {
+	l.marks = marks
+	if len(marks) == 0 {
+		l.next.Store(math.MaxUint64)
+		return
+	}
+	l.next.Store(marks[0].tail)
+}
+
+// Sealed gets a token after segments were sealed.
+func (l *Log) Sealed() <-chan struct{} { return l.sealed }
+
+func (l *Log) tellSealed() {
+	select {
+	case l.sealed <- struct{}{}:
+	default:
+	}
 }
 
 // Append queues a packet for the disk. It never blocks and never allocates;
@@ -175,7 +249,6 @@ func (l *Log) Forget(ctx context.Context, call string) (erased int, err error) {
 		}
 		var err error
 		erased, err = Forget([]string{l.dir}, call)
-		keysErased.Add(erased)
 		return err
 	})
 	return erased, err
@@ -183,16 +256,16 @@ func (l *Log) Forget(ctx context.Context, call string) (erased int, err error) {
 
 // endLocked forgets that a call is being recorded. mu is held.
 func (l *Log) endLocked(call string) {
-	if l.active[call] {
+	if _, active := l.active[call]; active {
 		delete(l.active, call)
 		callsActive.Add(-1)
 	}
-	l.unmark(call)
+	l.setMarks(slices.DeleteFunc(l.marks, func(m mark) bool { return m.call == call }))
 }
 
 // unmark takes back a Stop that the writer has not reached. mu is held.
 func (l *Log) unmark(call string) {
-	l.stopping = slices.DeleteFunc(l.stopping, func(s stopMark) bool { return s.call == call })
+	l.setMarks(slices.DeleteFunc(l.marks, func(m mark) bool { return m.call == call && m.kind == markStop }))
 }
 
 // Stats returns the counts since Open.

@@ -16,7 +16,7 @@ import (
 
 func TestAppendDoesNotAllocate(t *testing.T) {
 	l := openLog(t, t.TempDir(), Config{})
-	if err := l.Start("c"); err != nil {
+	if err := l.Start("c", ""); err != nil {
 		t.Fatal(err)
 	}
 	p := talker{leg: "1", codec: "PCMA", hz: 440, frames: 1, ssrc: 1}.packets(t, "c")[0]
@@ -40,7 +40,7 @@ func TestPacketsOutsideStartAndStopAreCounted(t *testing.T) {
 	if s := l.Stats(); s.NotStarted != 10 || s.Packets != 0 {
 		t.Errorf("before start: %+v", s)
 	}
-	if err := l.Start("c"); err != nil {
+	if err := l.Start("c", ""); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range packets[10:20] {
@@ -80,7 +80,7 @@ func TestRecordingMayStopAndStartAgain(t *testing.T) {
 func TestImpossiblePacketsAndCallsAreRefused(t *testing.T) {
 	l := openLog(t, t.TempDir(), Config{})
 	for _, call := range []string{"", strings.Repeat("x", maxCallID+1)} {
-		if err := l.Start(call); !errors.Is(err, ErrCallID) {
+		if err := l.Start(call, ""); !errors.Is(err, ErrCallID) {
 			t.Errorf("call id of %d bytes: %v", len(call), err)
 		}
 	}
@@ -158,7 +158,7 @@ func TestClosedLogRefuses(t *testing.T) {
 	if l.Append(&Packet{Call: "c", Leg: "1"}) {
 		t.Error("took a packet")
 	}
-	if err := l.Start("c"); !errors.Is(err, ErrClosed) {
+	if err := l.Start("c", ""); !errors.Is(err, ErrClosed) {
 		t.Errorf("start: %v", err)
 	}
 	if err := l.Sync(context.Background()); !errors.Is(err, ErrClosed) {
@@ -180,7 +180,7 @@ func TestConcurrentCallsKeepApart(t *testing.T) {
 			talker{leg: "2", codec: "PCMA", hz: 350 + 100*float64(c), frames: 150, ssrc: uint32(c)}.packets(t, call),
 		)
 		wait.Go(func() {
-			if err := l.Start(call); err != nil {
+			if err := l.Start(call, ""); err != nil {
 				t.Error(err)
 			}
 			for _, p := range packets {
@@ -211,6 +211,7 @@ type faultyDisk struct {
 	waiting chan struct{} // gets a token from each write that waits
 	full    atomic.Bool   // writes fail, the first after half its bytes
 	noSync  atomic.Bool   // fsync fails
+	noRoom  atomic.Bool   // files can be made and hold nothing
 }
 
 type faultyFile struct {
@@ -234,6 +235,9 @@ func (f faultyFile) WriteAt(b []byte, at int64) (int, error) {
 		}
 		<-f.disk.gate
 	}
+	if f.disk.noRoom.Load() {
+		return 0, syscall.ENOSPC
+	}
 	if f.disk.full.Load() {
 		n, _ := f.file.WriteAt(b[:len(b)/2], at)
 		return n, syscall.ENOSPC
@@ -254,7 +258,7 @@ func TestHungDiskDropsAndCountsButNeverBlocks(t *testing.T) {
 	dir := t.TempDir()
 	d := &faultyDisk{gate: make(chan struct{}), waiting: make(chan struct{}, 1)}
 	l := openLog(t, dir, Config{QueueBytes: 64 << 10, files: d})
-	if err := l.Start("c"); err != nil {
+	if err := l.Start("c", ""); err != nil {
 		t.Fatal(err)
 	}
 	packets := talker{leg: "1", codec: "PCMA", hz: 440, frames: 1000, ssrc: 1}.packets(t, "c")
@@ -332,6 +336,139 @@ func TestFullDiskInterruptsButLosesNothingWritten(t *testing.T) {
 	f("fsync fails", 90, func(d *faultyDisk, on bool) { d.noSync.Store(on) })
 }
 
+// A segment that few calls fill is sealed by its age, so that it can be handed
+// over and, in time, removed.
+func TestSegmentsAreSealedAtTheirAge(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		l := openLog(t, dir, Config{SegmentAge: time.Minute})
+		packets := talker{leg: "1", codec: "PCMA", hz: 440, frames: 100, ssrc: 1}.packets(t, "c")
+		appendAll(t, l, packets[:50])
+		<-time.After(59 * time.Second)
+		if n := l.Stats().SegmentsSealed; n != 0 {
+			t.Errorf("%d sealed too early", n)
+		}
+		<-time.After(2 * time.Second)
+		if n := l.Stats().SegmentsSealed; n != 1 {
+			t.Errorf("%d sealed, want 1", n)
+		}
+		select {
+		case <-l.Sealed():
+		default:
+			t.Error("nobody was told")
+		}
+		<-time.After(time.Hour) // nothing to record, nothing to seal
+		appendAll(t, l, packets[50:])
+		closeLog(t, l)
+	})
+	if n := len(segmentFiles(t, dir, sealedSuffix)); n != 2 {
+		t.Errorf("%d segments, want 2", n)
+	}
+	if _, report := exportCall(t, "c", dir); report.PacketsLeft != 100 || report.Damaged != 0 {
+		t.Errorf("%+v", report)
+	}
+}
+
+// A disk that is full for long does not fill the folder with empty files.
+func TestAFullDiskLeavesNoFilesBehind(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d := &faultyDisk{}
+		l := openLog(t, dir, Config{files: d})
+		d.noRoom.Store(true)
+		for range 10 {
+			appendAll(t, l, talker{leg: "1", codec: "PCMA", hz: 440, frames: 1, ssrc: 1}.packets(t, "c"))
+			<-time.After(retryAfter + pollEvery)
+		}
+		if n := l.Stats().Disk; n != 10 {
+			t.Errorf("%d drops counted, want 10", n)
+		}
+		closeLog(t, l)
+	})
+	for _, suffix := range []string{openSuffix, keysSuffix, sealedSuffix} {
+		if left := segmentFiles(t, dir, suffix); len(left) > 0 {
+			t.Errorf("%v", left)
+		}
+	}
+}
+
+// lossyDisk forgets on powerOff what was not made durable.
+type lossyDisk struct {
+	disk
+	mu     sync.Mutex
+	synced map[string]int64 // bytes of each file that are durable
+}
+
+type lossyFile struct {
+	file
+	disk  *lossyDisk
+	path  string
+	wrote *atomic.Int64
+}
+
+func (d *lossyDisk) create(path string) (file, error) {
+	f, err := d.disk.create(path)
+	return lossyFile{f, d, path, new(atomic.Int64)}, err
+}
+
+func (f lossyFile) WriteAt(b []byte, at int64) (int, error) {
+	f.wrote.Store(max(f.wrote.Load(), at+int64(len(b))))
+	return f.file.WriteAt(b, at)
+}
+
+func (f lossyFile) Sync() error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	f.disk.synced[f.path] = f.wrote.Load()
+	return f.file.Sync()
+}
+
+// powerOff returns the folder as the machine finds it when power is back.
+func (d *lossyDisk) powerOff(t *testing.T, dir string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	left := copyDir(t, dir)
+	for path, n := range d.synced {
+		if err := os.Truncate(left+strings.TrimPrefix(path, dir), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return left
+}
+
+// The power fails at any moment: what was said more than 250 ms before is
+// there, and the report says what is missing.
+func TestPowerLossCostsAtMostTheGroupFsync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		d := &lossyDisk{synced: map[string]int64{}}
+		l := openLog(t, dir, Config{files: d})
+		packets := talker{leg: "1", codec: "PCMA", hz: 440, frames: 250, ssrc: 1}.packets(t, "c")
+		if err := l.Start("c", ""); err != nil {
+			t.Fatal(err)
+		}
+		worst := 0
+		for i, p := range packets {
+			l.Append(p)
+			<-time.After(20 * ms)
+			if i < 20 || i%19 != 0 {
+				continue
+			}
+			left := d.powerOff(t, dir)
+			again := openLog(t, left, Config{})
+			closeLog(t, again)
+			_, report := exportCall(t, "c", left)
+			worst = max(worst, i+1-report.PacketsLeft)
+			if report.LostLeft != 0 || report.Damaged != 0 {
+				t.Errorf("%+v", report)
+			}
+		}
+		if worst == 0 || time.Duration(worst)*20*ms > 250*ms+20*ms {
+			t.Errorf("%d packets were lost at worst, want some and 13 at most", worst)
+		}
+	})
+}
+
 // A clock set during a call moves nothing: arrival is monotonic.
 func TestArrivalIsMonotonic(t *testing.T) {
 	dir := t.TempDir()
@@ -356,7 +493,7 @@ func TestArrivalIsMonotonic(t *testing.T) {
 func BenchmarkAppend(b *testing.B) {
 	l := openLog(b, b.TempDir(), Config{QueueBytes: 256 << 20})
 	p := talker{leg: "1", codec: "PCMA", hz: 440, frames: 1, ssrc: 1}.packets(b, "abcdefghijklmnopqrst")[0]
-	if err := l.Start(p.Call); err != nil {
+	if err := l.Start(p.Call, ""); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

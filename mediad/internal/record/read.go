@@ -68,7 +68,7 @@ func (r *recording) readDir(dir string, master []byte, call string) ([]packet, e
 		if err != nil {
 			return nil, err
 		}
-		r.unknown += table.damaged
+		r.unknown += len(table.damaged)
 		var slots []keySlot
 		for _, s := range table.slots {
 			switch {

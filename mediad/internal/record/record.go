@@ -63,10 +63,15 @@ type Config struct {
 	SegmentBytes int64         // a segment is sealed at this size; 256 MiB
 	QueueBytes   int           // ring between Append and the disk, rounded up to a power of two; 32 MiB
 	SyncEvery    time.Duration // group fsync; 250 ms: the most that a power loss costs
+	SegmentAge   time.Duration // a segment is sealed at this age; 15 min
 	Logger       *slog.Logger
 
 	files fileSystem // the disk; replaced to test its failures
 }
+
+// DefaultSegmentAge bounds how long what was recorded stays in an unsealed
+// segment, which is neither handed to a store nor removed.
+const DefaultSegmentAge = 15 * time.Minute
 
 func (c Config) withDefaults() Config {
 	if c.SegmentBytes <= 0 {
@@ -77,6 +82,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SyncEvery <= 0 {
 		c.SyncEvery = 250 * time.Millisecond
+	}
+	if c.SegmentAge <= 0 {
+		c.SegmentAge = DefaultSegmentAge
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -98,6 +106,8 @@ var (
 	ErrClosed = errors.New("recording log is closed")
 	// ErrCallID: a call id is empty or longer than a key slot holds.
 	ErrCallID = errors.New("call id is empty or too long")
+	// ErrLabel: a label is longer than a key slot holds.
+	ErrLabel = errors.New("label is too long")
 	// ErrInUse: another process writes to the folder.
 	ErrInUse = errors.New("recording folder is in use by another process")
 )
@@ -119,7 +129,8 @@ func ReadMasterKey(path string) ([]byte, error) {
 	return key, nil
 }
 
-// The codec octet of a stored packet. Numbers are for ever.
+// The codec octet of a stored packet. Numbers are for ever. The last two are
+// no packets but notes about the call, without leg and payload.
 const (
 	codecOther = iota
 	codecPCMA
@@ -127,6 +138,8 @@ const (
 	codecOpus
 	codecEvent        // RFC 4733; header only
 	codecComfortNoise // RFC 3389
+	notePaused
+	noteResumed
 )
 
 func codecNumber(name string) byte {

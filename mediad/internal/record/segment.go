@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 const (
@@ -20,6 +21,7 @@ const (
 type fileSystem interface {
 	create(path string) (file, error)
 	rename(from, to string) error
+	remove(path string) error
 	syncDir(path string) error
 }
 
@@ -37,6 +39,8 @@ func (disk) create(path string) (file, error) {
 
 func (disk) rename(from, to string) error { return os.Rename(from, to) }
 
+func (disk) remove(path string) error { return os.Remove(path) }
+
 func (disk) syncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
@@ -48,6 +52,7 @@ func (disk) syncDir(path string) error {
 // segment is the pair of files being written.
 type segment struct {
 	base  string // path without suffix
+	begun time.Time
 	files fileSystem
 	data  file
 	table file // keys
@@ -79,7 +84,7 @@ func newSegment(dir string, master []byte, files fileSystem, now int64) (*segmen
 	header.keyCheck = keys.check()
 	s := &segment{
 		base:  filepath.Join(dir, fmt.Sprintf("rec-%016x-%s", now, hex.EncodeToString(header.id[:4]))),
-		files: files, keys: keys, seed: header.id.seed(),
+		begun: time.Now(), files: files, keys: keys, seed: header.id.seed(),
 		calls: make(map[string]*segmentCall), entryDirty: true,
 		pending: header.encode(), size: headerSize,
 	}
@@ -90,13 +95,23 @@ func newSegment(dir string, master []byte, files fileSystem, now int64) (*segmen
 	}
 	if s.data, err = files.create(s.base + openSuffix); err != nil {
 		s.table.Close()
+		s.discard()
 		return nil, fmt.Errorf("create segment: %w", err)
 	}
 	if err := s.flush(); err != nil {
 		s.close()
+		s.discard()
 		return nil, err
 	}
 	return s, nil
+}
+
+// discard removes the files of a segment that holds nothing: on a full disk
+// another one is tried each second, and names need room too.
+func (s *segment) discard() {
+	for _, suffix := range []string{openSuffix, keysSuffix} {
+		_ = s.files.remove(s.base + suffix) // what stays is set aside by the next Open
+	}
 }
 
 // add encrypts one packet behind the pending ones.

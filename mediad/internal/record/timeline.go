@@ -60,9 +60,10 @@ type streamID struct {
 	ssrc uint32
 }
 
-// timeline merges the logs of several workers into runs, in order of time, and
-// counts packets that more than one of them had.
-func timeline(sources [][]packet) (runs []*run, duplicates int) {
+// timeline merges the logs of several workers into runs, in order of time,
+// with the pauses of the recording, and counts packets that more than one of
+// them had.
+func timeline(sources [][]packet) (runs []*run, pauses []span, duplicates int) {
 	sources = slices.Clone(sources)
 	slices.SortStableFunc(sources, func(a, b []packet) int { return cmp.Compare(a[0].arrival, b[0].arrival) })
 	var all []packet
@@ -78,9 +79,13 @@ func timeline(sources [][]packet) (runs []*run, duplicates int) {
 		all = append(all, source...)
 	}
 	slices.SortStableFunc(all, func(a, b packet) int { return cmp.Compare(a.arrival, b.arrival) })
+	pauses = pausesOf(all)
 	streams := make(map[streamID][]*packet)
 	var order []streamID
 	for i := range all {
+		if all[i].isNote() {
+			continue
+		}
 		id := streamID{all[i].leg, all[i].ssrc}
 		if streams[id] == nil {
 			order = append(order, id)
@@ -94,7 +99,7 @@ func timeline(sources [][]packet) (runs []*run, duplicates int) {
 		}
 	}
 	slices.SortStableFunc(runs, func(a, b *run) int { return cmp.Compare(a.at(a.packets[0].ts), b.at(b.packets[0].ts)) })
-	return runs, duplicates
+	return runs, pauses, duplicates
 }
 
 // clockSkew is how far the clock of a worker that wrote later lies ahead of

@@ -4,6 +4,7 @@ import (
 	"crypto/cipher"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -41,6 +42,9 @@ func (w *writer) run() {
 			if time.Since(w.lastSync) >= w.log.cfg.SyncEvery {
 				w.sync() // a failure is counted and logged there
 			}
+			if w.segment != nil && time.Since(w.segment.begun) >= w.log.cfg.SegmentAge {
+				w.seal() // likewise
+			}
 		}
 	}
 }
@@ -51,37 +55,62 @@ func (w *writer) drain() {
 	queueBytes.Store(int64(used))
 	// No more than what was there at the start, so that fsync has its turn.
 	end := w.log.ring.head.Load() + uint64(used)
-	for w.log.ring.head.Load() < end && w.log.ring.take(w.write) {
+	for w.passMarks(); w.log.ring.head.Load() < end && w.log.ring.take(w.write); w.passMarks() {
 	}
 	w.flush()
-	w.endStopped()
 }
 
-// endStopped drops the calls whose last packets have been written.
-func (w *writer) endStopped() {
+// passMarks does the marks before which everything is written.
+func (w *writer) passMarks() {
+	if w.log.ring.head.Load() < w.log.next.Load() {
+		return
+	}
+	for _, m := range w.passed() {
+		switch m.kind {
+		case markPause, markResume:
+			w.note(m.mark, m.label)
+		default:
+			if w.segment != nil {
+				delete(w.segment.calls, m.call)
+			}
+		}
+	}
+}
+
+// passedMark is a mark with the label its call had then.
+type passedMark struct {
+	mark
+	label string
+}
+
+// passed takes those marks off the list and ends the calls that stop.
+func (w *writer) passed() (done []passedMark) {
 	l := w.log
 	head := l.ring.head.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	kept := l.stopping[:0]
-	for _, s := range l.stopping {
-		if s.tail > head {
-			kept = append(kept, s)
-			continue
-		}
-		delete(l.active, s.call)
-		callsActive.Add(-1)
-		if w.segment != nil {
-			delete(w.segment.calls, s.call)
+	n := 0
+	for ; n < len(l.marks) && l.marks[n].tail <= head; n++ {
+		m := l.marks[n]
+		done = append(done, passedMark{m, l.active[m.call]})
+		switch m.kind {
+		case markStop:
+			delete(l.active, m.call)
+			callsActive.Add(-1)
+		case markLabel:
+			l.active[m.call] = m.to
 		}
 	}
-	l.stopping = kept
+	l.setMarks(slices.Delete(l.marks, 0, n))
+	return done
 }
 
-func (w *writer) isActive(call string) bool {
+// label is that of a call being recorded.
+func (w *writer) label(call string) (label string, active bool) {
 	w.log.mu.Lock()
 	defer w.log.mu.Unlock()
-	return w.log.active[call]
+	label, active = w.log.active[call]
+	return label, active
 }
 
 // write encrypts one entry of the ring into the segment.
@@ -96,15 +125,21 @@ func (w *writer) write(entry []byte) {
 		}
 	}
 	name := string(call)
-	if !w.isActive(name) {
+	label, active := w.label(name)
+	if !active {
 		w.log.counts.drop(dropNotStarted, 1)
 		return
 	}
+	w.writeFirst(name, label, plain)
+}
+
+// writeFirst writes the first packet of a call in a segment.
+func (w *writer) writeFirst(call, label string, plain []byte) {
 	if !w.ready() {
 		w.log.counts.drop(dropDisk, 1)
 		return
 	}
-	c, err := w.segment.admit(name)
+	c, err := w.segment.admit(call, label)
 	if err != nil {
 		w.log.counts.drop(dropDisk, 1)
 		w.fail(err)
@@ -112,6 +147,25 @@ func (w *writer) write(entry []byte) {
 	}
 	w.segment.add(c, plain)
 	w.afterAdd()
+}
+
+// note writes a note into the call's recording. It is lost where the disk
+// refuses, as packets are: the gap is then told as lost.
+func (w *writer) note(m mark, label string) {
+	number := byte(notePaused)
+	if m.kind == markResume {
+		number = noteResumed
+	}
+	plain := make([]byte, packetHead)
+	putPacket(plain, &Packet{}, number, m.at)
+	if w.segment != nil {
+		if c := w.segment.calls[m.call]; c != nil {
+			w.segment.add(c, plain)
+			w.afterAdd()
+			return
+		}
+	}
+	w.writeFirst(m.call, label, plain)
 }
 
 func (w *writer) afterAdd() {
@@ -203,6 +257,7 @@ func (w *writer) seal() error {
 	w.segment = nil
 	w.log.counts.sealed.Add(1)
 	segmentsSealed.Inc()
+	w.log.tellSealed()
 	return nil
 }
 
@@ -239,9 +294,9 @@ type segmentCall struct {
 	data cipher.AEAD
 }
 
-func (s *segment) admit(call string) (*segmentCall, error) {
+func (s *segment) admit(call, label string) (*segmentCall, error) {
 	number := uint32(len(s.order) + 1)
-	slot, data, err := s.keys.newSlot(call, number)
+	slot, data, err := s.keys.newSlot(call, label, number)
 	if err != nil {
 		return nil, fmt.Errorf("make data key: %w", err)
 	}

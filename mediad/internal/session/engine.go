@@ -38,8 +38,10 @@ type FrameSource interface {
 // Recorder keeps what legs of recorded calls receive. Append neither blocks
 // nor keeps the packet.
 type Recorder interface {
-	Start(call string) error
+	Start(call, label string) error
 	Stop(call string)
+	Pause(call string)
+	Resume(call string)
 	Append(p *record.Packet) bool
 }
 
@@ -217,6 +219,7 @@ var handlers = map[string]handler{
 	mediaapi.Supervise:      (*Engine).supervise,
 	mediaapi.StartRecording: (*Engine).startRecording,
 	mediaapi.StopRecording:  (*Engine).stopRecording,
+	mediaapi.PauseRecording: (*Engine).pauseRecording,
 	mediaapi.Digits:         (*Engine).digitsTaken,
 	mediaapi.Delete:         (*Engine).delete,
 	mediaapi.Query:          (*Engine).query,
@@ -244,14 +247,14 @@ func (e *Engine) list(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 
 // call is a set of legs on one media address.
 type call struct {
-	id        string
-	host      *host
-	shard     *shard
-	created   time.Time
-	recording bool
-	legs      []*leg // by age; a call has two or three
-	lead      *leg   // the supervisor with whose turn the call's mixes are made
-	record    []byte // as replicated last
+	id      string
+	host    *host
+	shard   *shard
+	created time.Time
+	taping  taping
+	legs    []*leg // by age; a call has two or three
+	lead    *leg   // the supervisor with whose turn the call's mixes are made
+	record  []byte // as replicated last
 
 	offer *mediaapi.Request // rtpengine's offer that awaits its answer
 }
@@ -335,7 +338,7 @@ func (e *Engine) removeCall(c *call) {
 		return // never got as far as the index
 	}
 	delete(e.calls, c.id)
-	if c.recording {
+	if c.taping.On {
 		e.cfg.Recorder.Stop(c.id)
 	}
 	if c.host.link != nil {
@@ -360,34 +363,4 @@ func (e *Engine) removeLeg(l *leg) {
 	c.host.pool.Put(l.Port)
 	c.legs = slices.DeleteFunc(c.legs, func(x *leg) bool { return x == l })
 	e.legs--
-}
-
-func (e *Engine) startRecording(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
-	return e.setRecording(r, true)
-}
-
-func (e *Engine) stopRecording(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
-	return e.setRecording(r, false)
-}
-
-func (e *Engine) setRecording(r *mediaapi.Request, on bool) (mediaapi.Reply, *call, error) {
-	c := e.calls[r.CallID]
-	switch {
-	case c == nil:
-		return mediaapi.Reply{}, nil, refuse(481, "unknown call-id")
-	case e.cfg.Recorder == nil:
-		return mediaapi.Reply{}, nil, refuse(503, "recording is not configured")
-	case c.recording == on:
-		return mediaapi.Reply{}, nil, nil
-	case on:
-		if err := e.cfg.Recorder.Start(c.id); err != nil {
-			return mediaapi.Reply{}, nil, err
-		}
-	default:
-		e.cfg.Recorder.Stop(c.id)
-	}
-	c.shard.mu.Lock()
-	c.recording = on
-	c.shard.mu.Unlock()
-	return mediaapi.Reply{}, c, nil
 }

@@ -188,13 +188,7 @@ func (e *Engine) takeOverCall(h *host, rc standby.Call) error {
 			routeOneWay(c.legs[i], p)
 		}
 	}
-	if rec.Recording && e.cfg.Recorder != nil {
-		if err := e.cfg.Recorder.Start(c.id); err != nil {
-			e.log.Error("recording could not be resumed", "call_id", c.id, "err", err)
-		} else {
-			c.recording = true
-		}
-	}
+	e.resumeTaping(c, rec.taping)
 	for i, lr := range rec.Legs {
 		c.legs[i].supervision = lr.Supervision
 	}

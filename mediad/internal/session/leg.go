@@ -71,6 +71,8 @@ type leg struct {
 	feed   *transcoding // what is transcoded for it now
 	slot   int          // of the shard's wheel while one of these plays or keys are sent, else -1
 
+	withhold bool // its first packet after a pause of the recording
+
 	digits digits
 	keying keying
 

@@ -22,7 +22,7 @@ func (e *Engine) query(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 // tell: under shard.mu.
 func (l *leg) tell() mediaapi.Leg {
 	t := mediaapi.Leg{Leg: l.id, Codec: l.codec(), Suite: string(l.Suite), Direction: string(l.Direction),
-		Local: l.rtp.Addr().String(), Recording: l.call.recording,
+		Local: l.rtp.Addr().String(), Recording: l.call.taping.On, Paused: l.call.taping.Paused,
 		SSRC: uint64(l.in.ssrc), Packets: l.in.packets, Bytes: l.in.bytes, Lost: l.in.lost(),
 		MaxGap: l.in.maxGap.Milliseconds(), Jitter: l.in.jitterMicros(),
 		AuthFailed: l.in.forged, Replayed: l.in.replayed, Misplaced: l.in.misplaced,

@@ -153,7 +153,7 @@ func (s *shard) receiveRTP(l *leg, data []byte, from netip.AddrPort, now time.Ti
 	if format.Name == sdp.Event {
 		s.hear(l, h, payload, l.peer != nil && l.forward[h.PayloadType].pass)
 	}
-	if l.call.recording {
+	if l.call.taping.keeps() && !l.withheld(format) {
 		s.tap(l, format, h, payload, now)
 	}
 	if l.mixed.voice != nil {

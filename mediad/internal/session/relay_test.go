@@ -234,15 +234,25 @@ func TestDeletedLegsPortsAreFreeAgain(t *testing.T) {
 type tape struct {
 	mu      sync.Mutex
 	on      map[string]bool
+	told    []string // in order
 	packets []record.Packet
 }
 
-func (r *tape) Start(call string) error {
+func (r *tape) tell(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = append(r.told, what)
+}
+
+func (r *tape) Start(call, label string) error {
+	r.tell("start " + label)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.on[call] = true
 	return nil
 }
+func (r *tape) Pause(string)     { r.tell("pause") }
+func (r *tape) Resume(string)    { r.tell("resume") }
 func (r *tape) Stop(call string) { r.mu.Lock(); defer r.mu.Unlock(); delete(r.on, call) }
 func (r *tape) Append(p *record.Packet) bool {
 	r.mu.Lock()
@@ -289,8 +299,10 @@ func TestRecorderGetsWhatBothSidesSay(t *testing.T) {
 // dump is a Recorder that forgets.
 type dump struct{}
 
-func (dump) Start(string) error         { return nil }
+func (dump) Start(string, string) error { return nil }
 func (dump) Stop(string)                {}
+func (dump) Pause(string)               {}
+func (dump) Resume(string)              {}
 func (dump) Append(*record.Packet) bool { return true }
 
 // Each suite talks to each other one, and what comes out is what went in.

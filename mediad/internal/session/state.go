@@ -15,10 +15,10 @@ import (
 // callRecord is all a successor needs of a call but how far its streams have
 // come. It is sent when something changes.
 type callRecord struct {
-	ID        string      `json:"id"`
-	Created   time.Time   `json:"created"`
-	Recording bool        `json:"recording,omitempty"`
-	Legs      []legRecord `json:"legs"`
+	ID      string    `json:"id"`
+	Created time.Time `json:"created"`
+	taping
+	Legs []legRecord `json:"legs"`
 }
 
 type legRecord struct {
@@ -35,7 +35,7 @@ type legRecord struct {
 
 // encodeRecord: under shard.mu.
 func (c *call) encodeRecord() []byte {
-	r := callRecord{ID: c.id, Created: c.created, Recording: c.recording}
+	r := callRecord{ID: c.id, Created: c.created, taping: c.taping}
 	for _, l := range c.legs {
 		lr := legRecord{ID: l.id, terms: l.terms, Digits: l.digits, Keying: l.keying, Supervision: l.supervision}
 		if l.peer != nil {

@@ -42,7 +42,7 @@ func (a *actor) order(e acd.Effect) {
 		a.media(mediaapi.Request{Command: mediaapi.Connect, Leg: string(o.A), Peer: string(o.B)})
 		a.shareCodec(o.A, o.B)
 	case acd.StartRecording:
-		a.media(mediaapi.Request{Command: mediaapi.StartRecording})
+		a.startRecording()
 	case acd.Hangup:
 		a.hangup(o)
 	case acd.Release:
@@ -185,6 +185,18 @@ func (a *actor) media(req mediaapi.Request) {
 	if _, err := a.ask(address, req); err != nil {
 		a.n.log.Error("media order failed: the far ends may not hear each other", "call_id", a.call, "command", req.Command, "err", err)
 	}
+}
+
+// startRecording names the call's queue, by which its recording is kept. Repeated
+// after a takeover it must not end a pause: card data may be spoken just then.
+func (a *actor) startRecording() {
+	req := mediaapi.Request{Command: mediaapi.StartRecording, Flags: []string{mediaapi.FlagKeepPause}}
+	a.n.view(func(m *acd.Machine) {
+		if c, found := m.Call(a.call); found {
+			req.Label = string(c.Queue[:min(len(c.Queue), mediaapi.MaxLabel)])
+		}
+	})
+	a.media(req)
 }
 
 func (a *actor) ask(address string, req mediaapi.Request) (mediaapi.Reply, error) {

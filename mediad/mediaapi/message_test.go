@@ -69,7 +69,7 @@ func fullRequest() Request {
 		Epoch: math.MaxUint64, Standby: "m2", Replication: "127.0.0.1:2226", FromTag: "a", ToTag: "b", Transport: "RTP/SAVP",
 		Flags: []string{"x"}, Replace: []string{"origin"}, RTCPMux: []string{"offer"}, Limit: math.MinInt64,
 		Prompts: []string{"position", "number-3"}, Then: "music", Serial: math.MaxUint64, Code: "5", Keys: "12,#", Duration: 250,
-		Pause: 100, Volume: -8, Mode: Whisper}
+		Pause: 100, Volume: -8, Label: "sales", Mode: Whisper}
 }
 
 func fullReply() Reply {

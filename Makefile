@@ -8,7 +8,7 @@ PROGRAMS := ./routerd ./routerd/cmd/routerctl ./mediad ./loadtest
 GO_LEAST := 1.26
 
 .DEFAULT_GOAL := help
-.PHONY: help fuzz twin demo test load up check scenarios sim build setup go clean bench-acd bench-failover bench-sip
+.PHONY: help fuzz twin demo test load up check scenarios sim build setup go clean bench-acd bench-failover bench-media-failover bench-sip
 
 help:
 	@echo 'make demo   place ten real calls through the whole tier and kill parts of it'
@@ -17,6 +17,7 @@ help:
 	@echo 'make load   4 000 calls a minute through the whole tier for 60 s'
 	@echo 'make bench-acd  the state machine at full size: commands a second, allocations, what an offer costs, snapshots'
 	@echo 'make bench-failover  how long the log is away: kill -9, SIGSTOP, hand-over, a steady load; FOR=10m for the long one'
+	@echo 'make bench-media-failover  200 calls while media workers are killed, stopped, cut off and drained: the gap at each far end'
 	@echo 'make bench-sip  routers alone under SIPp: latencies, calls a second, open calls held; FOR=60s, HOLD=10m for the long one'
 	@echo 'make up     keep the tier running until Ctrl-C'
 	@echo 'make sim    SEEDS=1000 seeds of the simulator: kills, pauses, cuts, lost writes, in virtual time; SEED=n prints one'
@@ -48,6 +49,11 @@ bench-failover: go
 	@mkdir -p bin
 	$(GO) build -o bin/raftproof ./loadtest/raftproof
 	@bin/raftproof -for $(FOR)
+
+# The whole tier in a network namespace of its own. FAIL passes flags, as FAIL='-calls 60 -kills 10'.
+bench-media-failover: build
+	@$(GO) build -o bin/mediafail ./loadtest/mediafail
+	@bin/mediafail $(FAIL)
 
 # It wants a quiet machine: what it measures is processor time, but others cool its caches.
 bench-acd: go

@@ -102,6 +102,30 @@ func (c *Call) BeginTalk() {
 	}
 }
 
+// Gap is the longest silence since it was asked last, the one that still lasts
+// included; the first one since media began. It counts packets that authenticate.
+func (c *Call) Gap() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.media == nil || c.media.listen == nil {
+		return 0
+	}
+	return c.media.listen.gap(time.Now())
+}
+
+// LeapToWrap leaves so many of our sequence numbers out that the packet after
+// the next n wraps them: the next one rolls the counter over that SRTP adds to
+// them (RFC 3711 section 3.3.1).
+func (c *Call) LeapToWrap(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.media != nil {
+		c.media.mu.Lock()
+		defer c.media.mu.Unlock()
+		c.media.leap = max(1, n)
+	}
+}
+
 // prepare opens the media port and writes keys for every suite offered.
 func (c *Call) prepare(host netip.Addr) error {
 	c.local = local{addr: host, port: cmp.Or(c.offer.silentPort, 9), mux: c.offer.mux, version: 1, id: uint32(time.Now().Unix()), plain: c.offer.plain,

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -35,6 +36,9 @@ type listener struct {
 	events  map[uint8]bool // payload types of telephone-event
 	eventAt uint32         // RTP time of the last event heard
 	heard   bool           // there was one
+
+	lapFrom time.Time // arrival of the last packet, or when gap was asked before
+	lapGap  time.Duration
 
 	decoder *opus.Decoder
 	pcm     []int16
@@ -92,10 +96,11 @@ func (l *listener) packet(raw []byte, at time.Time) {
 	}
 	plain, err := l.in.DecryptRTP(l.plain[:0], raw, &h)
 	if err != nil {
-		l.res.Rejected++
+		l.reject(err)
 		return
 	}
 	l.plain = plain
+	l.lap(at)
 	var p rtp.Packet
 	if err := p.Unmarshal(plain); err != nil {
 		l.res.Rejected++
@@ -127,6 +132,34 @@ func (l *listener) packet(raw []byte, at time.Time) {
 	l.analyse(p.Payload)
 }
 
+// reject counts what is not taken. pion/srtp has a name for what does not
+// authenticate, and none for a replay.
+func (l *listener) reject(err error) {
+	l.res.Rejected++
+	if errors.Is(err, srtp.ErrFailedToVerifyAuthTag) {
+		l.res.Forged++
+	}
+}
+
+// lap measures the silence before a packet.
+func (l *listener) lap(at time.Time) {
+	if !l.lapFrom.IsZero() {
+		l.lapGap = max(l.lapGap, at.Sub(l.lapFrom))
+	}
+	l.lapFrom = at
+}
+
+func (l *listener) gap(now time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	longest := l.lapGap
+	if !l.lapFrom.IsZero() {
+		longest = max(longest, now.Sub(l.lapFrom))
+	}
+	l.lapGap = 0
+	return longest
+}
+
 // event takes one RFC 4733 packet; those of one key share their RTP time.
 func (l *listener) event(h *rtp.Header, payload []byte) {
 	if len(payload) < 4 || int(payload[0]) >= len(keyCodes) || l.heard && h.Timestamp == l.eventAt {
@@ -144,6 +177,9 @@ func (s *stream) count(seq uint16) {
 	s.first = min(s.first, ext)
 }
 
+// lateMarks is how many packets may overtake one that is not late.
+const lateMarks = framesPerSecond / 5
+
 func (l *listener) mark(payload []byte, at time.Time) {
 	m, ok := readMark(l.codec, payload)
 	if !ok {
@@ -159,6 +195,9 @@ func (l *listener) mark(payload []byte, at time.Time) {
 		return // somebody else's tone: it shows as a low share heard
 	}
 	l.res.Marked++
+	if m.n+lateMarks < l.lastMark {
+		l.res.Late++
+	}
 	l.lastMark = max(l.lastMark, m.n)
 	l.first = min(l.first, m.n)
 }
@@ -194,7 +233,7 @@ func (l *listener) control(raw []byte) {
 	defer l.mu.Unlock()
 	plain, err := l.inC.DecryptRTCP(nil, raw, nil)
 	if err != nil {
-		l.res.Rejected++
+		l.reject(err)
 		return
 	}
 	packets, err := rtcp.Unmarshal(plain)

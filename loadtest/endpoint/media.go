@@ -33,6 +33,7 @@ type media struct {
 	bytes   int
 	late    time.Duration
 	sentC   int
+	leap    int // packets from the next one to the wrap of the sequence number; 0: no leap is asked for
 	stop    chan struct{}
 	done    sync.WaitGroup
 	halted  sync.Once
@@ -148,6 +149,7 @@ func (m *media) play() {
 		header.Marker = n == 0
 		m.mu.Lock()
 		m.late = max(m.late, time.Since(due))
+		header.SequenceNumber += m.leaped(header.SequenceNumber)
 		header.PayloadType = m.pt
 		plain, err := header.Marshal()
 		if err == nil {
@@ -166,6 +168,24 @@ func (m *media) play() {
 		header.SequenceNumber++
 		header.Timestamp += uint32(m.src.codec.frame())
 	}
+}
+
+// longestLeap is less than half of the sequence numbers, so that the receiver's
+// guess of the rollover counter stays right (RFC 3711 section 3.3.1).
+const longestLeap = 1 << 14
+
+// leaped is how many sequence numbers are left out before the next packet, to
+// come as near to the wrap as was asked for. The lock is held.
+func (m *media) leaped(next uint16) uint16 {
+	if m.leap == 0 {
+		return 0
+	}
+	far := uint16(-m.leap) - next
+	if far > longestLeap {
+		return longestLeap
+	}
+	m.leap = 0
+	return far
 }
 
 // report sends a compound of sender report and CNAME (RFC 3550 section 6).

@@ -42,6 +42,7 @@ type MediaResult struct {
 	Sent     int
 	Received int // authentic, not repeated
 	Rejected int // failed authentication, or a replay
+	Forged   int // failed authentication, of those
 	Lost     int // holes in the RTP sequence, each SSRC by itself, prompts included
 	SSRCs    int
 
@@ -50,6 +51,7 @@ type MediaResult struct {
 	Talk       int           // packets received in the talk phase
 	LongestGap time.Duration // between two packets of the talk phase, or its last packet and its end
 	Marked     int           // packets with the far end's mark
+	Late       int           // packets with a mark older than 200 ms against the newest
 	MarksLost  int           // marks missing between the first and the last: lost end to end
 	Source     uint16        // whose mark it was
 

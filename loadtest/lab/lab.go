@@ -267,6 +267,23 @@ func (l *Lab) Kill(name string) error {
 	return p.end(0)
 }
 
+// Retire tells a component to end, by SIGTERM, and returns when it is gone. One
+// that takes longer than wait is killed, which is an error.
+func (l *Lab) Retire(name string, wait time.Duration) error {
+	p, err := l.process(name)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := p.end(wait); err != nil {
+		return err
+	}
+	if took := time.Since(began); took >= wait {
+		return fmt.Errorf("%s did not end within %v of SIGTERM", name, wait)
+	}
+	return nil
+}
+
 // Freeze stops a component with SIGSTOP, as a hang would; Thaw lets it go on.
 func (l *Lab) Freeze(name string) error {
 	p, err := l.process(name)

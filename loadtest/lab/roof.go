@@ -38,7 +38,27 @@ func Main(run func(ctx context.Context) int) int {
 	case stageInside:
 		return beInside(run)
 	}
-	code, err := raiseRoof()
+	return raised(0)
+}
+
+// MainApart is Main in a network namespace of its own too: the same addresses,
+// nobody else's packets, and Cut works.
+func MainApart(run func(ctx context.Context) int) int {
+	switch os.Getenv(stageVar) {
+	case stageInit:
+		return beInit()
+	case stageInside:
+		if err := raiseLoopback(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return beInside(run)
+	}
+	return raised(syscall.CLONE_NEWNET)
+}
+
+func raised(more uintptr) int {
+	code, err := raiseRoof(more)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -49,9 +69,10 @@ func Main(run func(ctx context.Context) int) int {
 // underRoof says whether this process is the one that runs run.
 func underRoof() bool { return os.Getenv(stageVar) == stageInside }
 
-// raiseRoof starts the namespace and waits for its end. The thread is locked:
+// raiseRoof starts the namespaces, more than the two if so said, and waits for
+// their end. The thread is locked:
 // the kernel kills the namespace when the thread that made it dies.
-func raiseRoof() (int, error) {
+func raiseRoof(more uintptr) (int, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	self, err := os.Executable()
@@ -65,7 +86,7 @@ func raiseRoof() (int, error) {
 	cmd.Env = append(os.Environ(), stageVar+"="+stageInit)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,
+		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | more,
 		Pdeathsig:  syscall.SIGKILL,
 		Setpgid:    true, // the terminal's Ctrl-C comes to this process alone
 	}

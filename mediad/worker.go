@@ -36,7 +36,7 @@ import (
 type worker struct {
 	cfg         *config.Config
 	log         *slog.Logger
-	incarnation uint64
+	incarnation atomic.Uint64
 	recording   *record.Log
 	store       *standby.Store
 	replication net.Listener
@@ -60,7 +60,7 @@ func start(cfg *config.Config, log *slog.Logger) (w *worker, err error) {
 			return nil, err
 		}
 	}
-	log.Info("media worker runs", "incarnation", w.incarnation, "alone", cfg.Alone())
+	log.Info("media worker runs", "incarnation", w.incarnation.Load(), "alone", cfg.Alone())
 	return w, nil
 }
 
@@ -81,9 +81,9 @@ func (w *worker) live() error {
 		return fmt.Errorf("read incarnation: %w", err)
 	}
 	// The wall clock, so that a lost folder does not begin at 1 again.
-	w.incarnation = max(last+1, uint64(time.Now().UnixNano()))
+	w.incarnation.Store(max(last+1, uint64(time.Now().UnixNano())))
 	next := path + ".new"
-	if err := os.WriteFile(next, []byte(strconv.FormatUint(w.incarnation, 10)+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(next, []byte(strconv.FormatUint(w.incarnation.Load(), 10)+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write incarnation: %w", err)
 	}
 	if err := os.Rename(next, path); err != nil {
@@ -138,7 +138,7 @@ func (w *worker) standbyTLS(name string) *tls.Config {
 }
 
 func (w *worker) startEngine() error {
-	cfg := session.Config{Worker: w.cfg.Worker, Incarnation: w.incarnation, Ports: w.cfg.PortRange, Shards: w.cfg.Media.Threads,
+	cfg := session.Config{Worker: w.cfg.Worker, Incarnation: w.incarnation.Load(), Ports: w.cfg.PortRange, Shards: w.cfg.Media.Threads,
 		MaxLegs: w.cfg.Media.MaxLegs, TLS: w.standbyTLS, Replicas: w.store, Logger: w.log}
 	if w.recording != nil {
 		cfg.Recorder = w.recording
@@ -156,6 +156,12 @@ func (w *worker) startEngine() error {
 	// A shard's thread keeps its place in Go's scheduler while it waits in the
 	// kernel; everything else needs as many again, or replies wait 10 ms.
 	runtime.GOMAXPROCS(runtime.NumCPU() + cfg.Shards)
+	if !w.cfg.Alone() {
+		cfg.Relive = w.relive
+	}
+	if from, err := netip.ParseAddrPort(w.cfg.Replication); err == nil && !from.Addr().IsUnspecified() {
+		cfg.Replication = from.Addr()
+	}
 	engine, err := session.New(cfg)
 	if err != nil {
 		return err
@@ -240,13 +246,24 @@ func (w *worker) join() error {
 	return nil
 }
 
+// relive begins another life of the same process.
+func (w *worker) relive() (uint64, error) {
+	if err := w.live(); err != nil {
+		return 0, err
+	}
+	if w.gossip != nil {
+		w.gossip.Update()
+	}
+	return w.incarnation.Load(), nil
+}
+
 // meta is what the worker gossips about itself.
 func (w *worker) meta() []byte {
 	legs, free := w.engine.Load()
 	if len(w.engine.Hosted()) == 0 {
 		free = w.cfg.PortRange.Pairs() // as soon as it is told to host one
 	}
-	m := mediaapi.WorkerMeta{Kind: mediaapi.WorkerKind, Incarnation: w.incarnation, Control: w.cfg.NG.TLS,
+	m := mediaapi.WorkerMeta{Kind: mediaapi.WorkerKind, Incarnation: w.incarnation.Load(), Control: w.cfg.NG.TLS,
 		Replication: w.cfg.Replication, Addresses: w.cfg.Media.Addresses, Sessions: legs, FreePorts: free, Draining: w.draining.Load()}
 	b, err := json.Marshal(m)
 	if err != nil {

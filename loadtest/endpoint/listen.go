@@ -25,6 +25,7 @@ type listener struct {
 	in, inC *srtp.Context
 	plain   []byte
 	streams map[uint32]*stream
+	current uint32 // SSRC heard last
 	res     MediaResult
 
 	talking  bool
@@ -111,6 +112,11 @@ func (l *listener) packet(raw []byte, at time.Time) {
 	if s == nil {
 		s = &stream{first: int64(h.SequenceNumber), highest: int64(h.SequenceNumber)}
 		l.streams[h.SSRC] = s
+		l.current = h.SSRC
+	}
+	if l.current != h.SSRC {
+		l.res.Returned++
+		l.current = h.SSRC
 	}
 	s.count(h.SequenceNumber)
 	if l.events[h.PayloadType] {

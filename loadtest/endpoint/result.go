@@ -45,6 +45,7 @@ type MediaResult struct {
 	Forged   int // failed authentication, of those
 	Lost     int // holes in the RTP sequence, each SSRC by itself, prompts included
 	SSRCs    int
+	Returned int // packets of an SSRC that another had taken the place of before
 
 	TalkFrom   time.Time
 	TalkTo     time.Time

@@ -136,19 +136,33 @@ func (p *proof) register(ctx context.Context) error {
 	p.say("registering %d phones", p.calls)
 	faults := make([]error, p.calls)
 	for i := range min(places, p.calls) {
-		faults[i] = p.desks.phones[i].Register(ctx)
+		faults[i] = p.enrol(ctx, i)
 	}
 	var all sync.WaitGroup
 	slots := make(chan struct{}, places)
 	for i := places; i < p.calls; i++ {
 		slots <- struct{}{}
 		all.Go(func() {
-			faults[i] = p.desks.phones[i].Register(ctx)
+			faults[i] = p.enrol(ctx, i)
 			<-slots
 		})
 	}
 	all.Wait()
 	return errors.Join(faults...)
+}
+
+// enrol registers one phone. Where there is no leader for a moment it is refused,
+// and comes again.
+func (p *proof) enrol(ctx context.Context, i int) (err error) {
+	for range 10 {
+		if err = p.desks.phones[i].Register(ctx); err == nil {
+			return nil
+		}
+		if pass(ctx, 500*time.Millisecond) != nil {
+			break
+		}
+	}
+	return fmt.Errorf("register %s: %w", operator(i), err)
 }
 
 // placeEvery paces new calls.

@@ -47,12 +47,17 @@ const (
 	Digits = "digits"
 	// Events asks to be told of keys as they are pressed (RFC 4733): the reply
 	// is followed by others under the same cookie, each with Reply.Digits, first
-	// what nobody has dealt with yet. Asking again on the connection begins
+	// what nobody has dealt with yet, or with Reply.Silent: workers this one
+	// stands by for and hears nothing of. Asking again on the connection begins
 	// anew. Routers only, over TLS: keys may be a card's number.
 	Events = "events"
 	// Host tells a worker which worker hosts a media address and who its
 	// standby is; see Request.Address, Worker, Epoch, Standby, Replication.
 	Host = "host"
+	// BeginAnew tells a worker that its life of Incarnation was declared over
+	// while it hung, or could not be heard: it drops all it holds and begins
+	// another. Told to any other life it is refused.
+	BeginAnew = "begin anew"
 )
 
 // Values of Request.Mode.
@@ -156,6 +161,8 @@ type Request struct {
 	Standby     string `ng:"standby"`     // empty: no standby
 	Replication string `ng:"replication"` // the standby's replication host:port
 
+	Incarnation uint64 `ng:"incarnation"` // begin anew
+
 	// rtpengine's two-sided offer, answer, delete and query.
 	FromTag   string   `ng:"from-tag"`
 	ToTag     string   `ng:"to-tag"`
@@ -183,6 +190,7 @@ type Reply struct {
 
 	Skipped []string  `ng:"skipped"` // play media: prompts of the list that there are not
 	Digits  []Pressed `ng:"digits"`  // events
+	Silent  []Silent  `ng:"silent"`  // events
 
 	Worker  string   `ng:"worker"`
 	Calls   []string `ng:"calls"`   // list
@@ -199,6 +207,14 @@ type Pressed struct {
 	Serial uint64 `ng:"serial"`
 	Keys   string `ng:"keys"` // 0 to 9, *, #, A to D, in order; - for one that passed to Peer as it was
 	Peer   string `ng:"peer"` // the leg it is connected with, if it is
+}
+
+// Silent is a life of a worker that its standby has heard nothing of for some
+// time, though the connection stands: it hangs, or lost its power or its network.
+// That is a suspicion; whoever is told should ask the worker itself.
+type Silent struct {
+	Worker      string `ng:"worker"`
+	Incarnation uint64 `ng:"incarnation"`
 }
 
 // Leg is what query tells of one leg. Received figures are of the stream that

@@ -49,12 +49,16 @@ type Recorder interface {
 type Config struct {
 	Worker      string
 	Incarnation uint64 // of this life of the worker, above all earlier ones
+	// Relive begins another life of the worker and returns its Incarnation; nil
+	// for a worker that stands alone. It must not call the engine.
+	Relive      func() (uint64, error)
 	Ports       ports.Range
 	Shards      int // threads that move packets; 0: as many as Go runs
 	MaxLegs     int // 0: as many as there are ports
 	Prompts     FrameSource
 	Recorder    Recorder                         // nil: recording is refused
 	TLS         func(standby string) *tls.Config // towards the standby of that name
+	Replication netip.Addr                       // where links to standbys come from; invalid: the kernel's choice
 	Replicas    *standby.Store
 	Logger      *slog.Logger
 }
@@ -81,6 +85,7 @@ type Engine struct {
 
 	subscribers map[*subscription]bool
 	pressed     chan struct{} // holds a token while there may be keys to tell
+	woken       chan struct{} // holds a token while a shard holds its tongue
 }
 
 // New starts an engine. It hosts no address yet.
@@ -90,9 +95,9 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{cfg: cfg, log: cfg.Logger, seed: maphash.MakeSeed(), stop: make(chan struct{}),
 		calls: map[string]*call{}, hosts: map[netip.Addr]*host{}, epochs: map[netip.Addr]uint64{}, control: map[string]uint64{},
-		subscribers: map[*subscription]bool{}, pressed: make(chan struct{}, 1)}
+		subscribers: map[*subscription]bool{}, pressed: make(chan struct{}, 1), woken: make(chan struct{}, 1)}
 	for range cfg.Shards {
-		s, err := newShard(cfg.Recorder, e.pressed)
+		s, err := newShard(cfg.Recorder, e.pressed, e.woken)
 		if err != nil {
 			for _, s := range e.shards {
 				s.close()
@@ -106,6 +111,8 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e.wg.Go(e.sendMarks)
 	e.wg.Go(e.tellDigits)
+	e.wg.Go(e.confirmEpochs)
+	e.wg.Go(e.watchHosts)
 	return e, nil
 }
 
@@ -225,6 +232,7 @@ var handlers = map[string]handler{
 	mediaapi.Query:          (*Engine).query,
 	mediaapi.List:           (*Engine).list,
 	mediaapi.Host:           (*Engine).host,
+	mediaapi.BeginAnew:      (*Engine).beginAnew,
 	mediaapi.Offer:          (*Engine).twoSidedOffer,
 	mediaapi.Answer:         (*Engine).twoSidedAnswer,
 }

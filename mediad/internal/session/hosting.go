@@ -106,6 +106,7 @@ func (e *Engine) setStandby(h *host, epoch uint64, name, remote string) {
 	if h.link != nil && h.epoch == epoch && h.standby == name && h.remote == remote {
 		return
 	}
+	defer e.guard()
 	h.closeLink()
 	h.epoch, h.standby, h.remote = epoch, name, remote
 	if name == "" {
@@ -113,6 +114,7 @@ func (e *Engine) setStandby(h *host, epoch uint64, name, remote string) {
 	}
 	h.link = standby.Connect(standby.LinkConfig{
 		Hello:    standby.Hello{Worker: e.cfg.Worker, Incarnation: e.cfg.Incarnation, Address: h.addr.String(), Epoch: epoch},
+		Local:    e.cfg.Replication,
 		Remote:   remote,
 		TLS:      e.cfg.TLS(name),
 		Snapshot: func(begin func([]standby.Entry)) { e.snapshot(h, begin) },

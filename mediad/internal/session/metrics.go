@@ -26,6 +26,7 @@ func (e *Engine) Metrics() *metrics.Set {
 	counter(`mediad_packets_dropped_total{reason="unready"}`, func(c *counts) uint64 { return c.unready })
 	counter(`mediad_packets_dropped_total{reason="unsent"}`, func(c *counts) uint64 { return c.unsent })
 	counter(`mediad_packets_dropped_total{reason="reused"}`, func(c *counts) uint64 { return c.reused })
+	counter(`mediad_packets_dropped_total{reason="muted"}`, func(c *counts) uint64 { return c.muted })
 	counter("mediad_frames_lagged_total", func(c *counts) uint64 { return c.lagged })
 	counter("mediad_frames_transcoded_total", func(c *counts) uint64 { return c.transcoded })
 	counter("mediad_frames_mixed_total", func(c *counts) uint64 { return c.mixed })

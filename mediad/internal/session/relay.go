@@ -234,6 +234,9 @@ func (s *shard) pass(from, to *leg, plain []byte, h *rtp.Header, payload []byte,
 
 // send protects a packet and sends it to a leg's peer.
 func (s *shard) send(to *leg, plain []byte) {
+	if !s.speaks() {
+		return
+	}
 	out, err := to.tx.Seal(s.out, plain)
 	if err != nil {
 		s.count.reused++

@@ -223,6 +223,9 @@ func (st *inStats) appendBlock(b []byte, now time.Time) []byte {
 
 // sealReport protects a compound packet and sends it to a leg's peer.
 func (s *shard) sealReport(l *leg, plain []byte) {
+	if !s.speaks() {
+		return
+	}
 	out, err := l.tx.SealRTCP(s.out, plain)
 	if err != nil {
 		s.count.reused++

@@ -47,6 +47,11 @@ type shard struct {
 	pressed []*leg          // with keys to tell
 	tell    chan<- struct{} // wakes who tells them
 	count   counts
+
+	guarded bool            // somebody may take over from us
+	alive   time.Time       // when the thread ran last
+	mute    bool            // it slept, and may have been taken over from meanwhile
+	woken   chan<- struct{} // wakes who finds out
 }
 
 // watched is a socket in the epoll set.
@@ -70,17 +75,18 @@ type counts struct {
 	rtcpReceived, rtcpSent  uint64
 	rtcpForged              uint64
 	lagged                  uint64 // frames dropped after a stall
+	muted                   uint64 // not sent: see shard.speaks
 	digits, digitsDropped   uint64
 	digitsSent              uint64
 	digitsUnsent            uint64
 }
 
-func newShard(rec Recorder, tell chan<- struct{}) (*shard, error) {
+func newShard(rec Recorder, tell, woken chan<- struct{}) (*shard, error) {
 	p, err := udp.NewPoller()
 	if err != nil {
 		return nil, err
 	}
-	return &shard{poller: p, batch: udp.NewBatch(), out: make([]byte, 0, 4096), plain: make([]byte, 0, 4096), rec: rec, tell: tell,
+	return &shard{poller: p, batch: udp.NewBatch(), out: make([]byte, 0, 4096), plain: make([]byte, 0, 4096), rec: rec, tell: tell, woken: woken, alive: time.Now(),
 		sockets: map[uint64]watched{}, tidied: time.Now()}, nil
 }
 
@@ -142,13 +148,18 @@ func (s *shard) run() {
 			s.mu.Unlock()
 			return
 		}
+		if s.speaks() {
+			s.alive = now
+		}
 		moved := 0
 		for i := range n {
 			if token, ok := s.poller.Token(i); ok {
 				moved += s.receive(token, now)
 			}
 		}
-		s.timers(now)
+		if !s.mute {
+			s.timers(now)
+		}
 		s.mu.Unlock()
 		if moved > 1 {
 			// Not time.Sleep: the thread is ours, and the runtime's timers wake late.

@@ -195,19 +195,36 @@ func (e *Engine) snapshot(h *host, begin func([]standby.Entry)) {
 	begin(all)
 }
 
-// marksEvery is how far a successor's knowledge may lag behind.
+// marksEvery is how far a successor's knowledge may lag behind; between two
+// marks goes a sign of life.
 const marksEvery = 50 * time.Millisecond
 
 // sendMarks sends running marks to the standbys until the engine stops.
 func (e *Engine) sendMarks() {
-	tick := time.NewTicker(marksEvery)
+	tick := time.NewTicker(marksEvery / 2)
 	defer tick.Stop()
 	for {
 		select {
 		case <-e.stop:
 			return
 		case <-tick.C:
+			e.beat()
+		}
+		select {
+		case <-e.stop:
+			return
+		case <-tick.C:
 			e.sendMarksOnce()
+		}
+	}
+}
+
+func (e *Engine) beat() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, h := range e.hosts {
+		if h.link != nil {
+			h.link.Marks(nil)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -36,7 +37,8 @@ type Entry struct {
 // LinkConfig describes the host's end.
 type LinkConfig struct {
 	Hello  Hello
-	Remote string // the standby's replication host:port
+	Local  netip.Addr // where connections come from; invalid: the kernel's choice
+	Remote string     // the standby's replication host:port
 	TLS    *tls.Config
 	// Snapshot must call begin with all records, with every Put, Drop and
 	// Marks of this link held off meanwhile: what they send comes after.
@@ -98,6 +100,23 @@ func (l *Link) Marks(batch []byte) {
 	}
 }
 
+// Ask has the standby confirm that this epoch still is: the channel is closed when
+// it has, or when the connection breaks; Synced and Fenced tell which. Nil means
+// that there is no connection to ask over.
+func (l *Link) Ask() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.up {
+		return nil
+	}
+	l.serial++
+	l.queue = appendKeyed(l.queue, frameDrop, l.serial, "", nil) // no record has this key
+	l.wakeWriter()
+	w := waiter{serial: l.serial, since: time.Now(), done: make(chan struct{})}
+	l.waiting = append(l.waiting, w)
+	return w.done
+}
+
 // Synced tells whether the standby holds a full copy.
 func (l *Link) Synced() bool {
 	l.mu.Lock()
@@ -157,7 +176,11 @@ var errFenced = errors.New("epoch is over")
 func (l *Link) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	conn, err := (&tls.Dialer{NetDialer: &net.Dialer{Timeout: time.Second}, Config: l.cfg.TLS}).DialContext(ctx, "tcp", l.cfg.Remote)
+	dialer := &net.Dialer{Timeout: time.Second}
+	if l.cfg.Local.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(l.cfg.Local, 0))
+	}
+	conn, err := (&tls.Dialer{NetDialer: dialer, Config: l.cfg.TLS}).DialContext(ctx, "tcp", l.cfg.Remote)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

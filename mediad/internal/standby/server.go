@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -49,6 +50,8 @@ type replica struct {
 	calls  map[string]Call
 	next   map[string]Call // while a full copy comes in
 	conn   net.Conn        // the one that may write to it
+	heard  time.Time       // when anything came over it last
+	lost   time.Time       // when it broke, zero: it stands, or never did
 	taken  bool
 }
 
@@ -120,6 +123,30 @@ func (s *Store) Held(address string) (n int, full bool) {
 		return 0, false
 	}
 	return len(r.calls), r.calls != nil && r.next == nil
+}
+
+// Life is one life of a worker.
+type Life struct {
+	Worker      string
+	Incarnation uint64
+}
+
+// lostFor is how long a connection that broke, and was not made again, is news. A
+// host that has another standby now breaks it too.
+const lostFor = 2 * time.Second
+
+// Silent lists the hosts over whose connection nothing came for so long, or whose
+// connection has just broken.
+func (s *Store) Silent(limit time.Duration) (lives []Life) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.replicas { // any order: a set
+		silent := r.conn != nil && time.Since(r.heard) > limit || r.conn == nil && time.Since(r.lost) < lostFor
+		if life := (Life{r.worker, r.life}); silent && !slices.Contains(lives, life) {
+			lives = append(lives, life)
+		}
+	}
+	return lives
 }
 
 // Close ends all connections.
@@ -202,6 +229,7 @@ func (s *Store) greet(conn net.Conn, br *bufio.Reader) (*replica, error) {
 		r.conn.Close() // the host has a new connection, or there is a new host
 	}
 	r.worker, r.life, r.epoch, r.conn = h.Worker, h.Incarnation, h.Epoch, conn
+	r.heard, r.lost = time.Now(), time.Time{}
 	return r, nil
 }
 
@@ -211,7 +239,7 @@ func (s *Store) leave(r *replica, conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r.conn == conn {
-		r.conn = nil
+		r.conn, r.lost = nil, time.Now()
 		if r.calls != nil {
 			r.next = nil
 		}
@@ -262,6 +290,7 @@ func (s *Store) apply(r *replica, conn net.Conn, kind byte, body []byte) (uint64
 	if r.conn != conn {
 		return 0, net.ErrClosed
 	}
+	r.heard = time.Now()
 	calls := r.calls
 	if r.next != nil {
 		calls = r.next

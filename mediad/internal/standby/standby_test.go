@@ -328,3 +328,37 @@ func FuzzFrames(f *testing.F) {
 		}
 	})
 }
+
+// A host is silent when its connection says nothing for some time, at once when it
+// breaks, and no longer when it is made again.
+func TestSilenceIsNoticed(t *testing.T) {
+	s := newSite(t)
+	h := s.host(t, 1, 1, nil)
+	until(t, "the copy is whole", func() bool { _, full := s.store.Held("192.0.2.1"); return full })
+	const limit = 50 * time.Millisecond
+	h.mark("k", "v")
+	until(t, "the host is silent", func() bool {
+		lives := s.store.Silent(limit)
+		return len(lives) == 1 && lives[0] == Life{"a", 1}
+	})
+	until(t, "it is heard again", func() bool { h.mark("k", "v"); return len(s.store.Silent(limit)) == 0 })
+	h.link.Close()
+	until(t, "its end is news", func() bool { return len(s.store.Silent(time.Hour)) == 1 })
+}
+
+// The standby confirms the epoch of who asks; a host that was taken over from hears
+// of that instead.
+func TestWhoAsksIsTold(t *testing.T) {
+	s := newSite(t)
+	h := s.host(t, 1, 1, nil)
+	until(t, "the copy is whole", h.link.Synced)
+	<-h.link.Ask()
+	if !h.link.Synced() {
+		t.Error("not confirmed")
+	}
+	s.store.Take("192.0.2.1", 2)
+	if asked := h.link.Ask(); asked != nil {
+		<-asked
+	}
+	until(t, "the link is over", func() bool { return !h.link.Synced() })
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -50,7 +51,8 @@ type workerLink struct {
 	client *mediaapi.Client // nil while not connected
 	ready  chan struct{}    // closed when client is set
 
-	again chan struct{} // holds a token when pending keys are to be told again
+	again  chan struct{} // holds a token when pending keys are to be told again
+	asking atomic.Bool   // whether it lives
 }
 
 func newWorkers(conf *tls.Config, log *slog.Logger, died func(acd.WorkerID, uint64), up func(acd.WorkerID) []mediaapi.Request, keys func(mediaapi.Reply)) *workers {
@@ -167,6 +169,53 @@ func (w *workers) serve(ctx context.Context, l *workerLink, c *mediaapi.Client) 
 
 // remindOnce gathers the reminders of calls that move together.
 const remindOnce = 50 * time.Millisecond
+
+// Silence of a worker at its standby is taken for its end if the worker answers
+// neither of two questions. Two, since this router may itself have been held up
+// during one.
+const (
+	silenceAsked   = 2
+	silencePatient = 60 * time.Millisecond
+)
+
+// suspect asks a worker that its standby hears nothing of whether it lives.
+func (w *workers) suspect(ctx context.Context, s mediaapi.Silent) {
+	w.mu.Lock()
+	l := w.links[acd.WorkerID(s.Worker)]
+	w.mu.Unlock()
+	if l == nil || l.incarnation != s.Incarnation || !l.asking.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		defer l.asking.Store(false)
+		for range silenceAsked {
+			askCtx, cancel := context.WithTimeout(ctx, silencePatient)
+			_, err := w.do(askCtx, l.worker, mediaapi.Request{Command: mediaapi.Ping})
+			cancel()
+			var refused *mediaapi.Error
+			if err == nil || errors.As(err, &refused) || ctx.Err() != nil {
+				return
+			}
+		}
+		w.log.Warn("media worker is silent to its standby and answers nothing", "worker", l.worker, "incarnation", l.incarnation)
+		w.died(l.worker, l.incarnation)
+	}()
+}
+
+// beginAnew tells a life of a worker, to which no link is kept, that it is over.
+func (w *workers) beginAnew(ctx context.Context, id acd.WorkerID, meta mediaapi.WorkerMeta) error {
+	ctx, cancel := context.WithTimeout(ctx, mediaTimeout)
+	defer cancel()
+	conf := w.tls.Clone()
+	conf.ServerName = string(id) + ".worker.trunkline.internal"
+	c, err := mediaapi.Dial(ctx, meta.Control, conf)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Do(ctx, mediaapi.Request{Command: mediaapi.BeginAnew, Incarnation: meta.Incarnation})
+	return err
+}
 
 // listen has the worker tell of keys on this connection.
 func (w *workers) listen(ctx context.Context, l *workerLink, c *mediaapi.Client) {

@@ -86,7 +86,10 @@ func (n *Node) reconcileWorkers(ctx context.Context, seen map[string]gossip.Memb
 			continue
 		}
 		id := acd.WorkerID(m.Name)
-		if w, ok := known[id]; ok && (meta.Incarnation < w.Incarnation || meta.Incarnation == w.Incarnation) {
+		if w, ok := known[id]; ok && meta.Incarnation <= w.Incarnation {
+			if meta.Incarnation == w.Incarnation && !w.Alive {
+				n.beginAnew(ctx, id, meta)
+			}
 			continue
 		}
 		n.log.Info("media worker joined", "worker", id, "incarnation", meta.Incarnation)
@@ -128,6 +131,24 @@ func (n *Node) workerDied(id acd.WorkerID, incarnation uint64) {
 	}
 	n.log.Warn("media worker is gone: its media address moves to the standby", "worker", id, "incarnation", incarnation)
 	go n.tell(n.life, acd.WorkerDied{Worker: id, Incarnation: incarnation})
+}
+
+// beginAnewEvery paces what a worker is told that takes itself for alive.
+const beginAnewEvery = time.Second
+
+// beginAnew tells a worker that it was declared dead: it hung, or nobody could
+// hear it. It comes back with another life.
+func (n *Node) beginAnew(ctx context.Context, id acd.WorkerID, meta mediaapi.WorkerMeta) {
+	if time.Since(n.awoken[id]) < beginAnewEvery {
+		return
+	}
+	n.awoken[id] = time.Now()
+	n.log.Warn("a media worker lives that was declared dead: it is told to begin anew", "worker", id, "incarnation", meta.Incarnation)
+	go func() {
+		if err := n.workers.beginAnew(ctx, id, meta); err != nil {
+			n.log.Warn("a media worker was not told to begin anew", "worker", id, "err", err)
+		}
+	}()
 }
 
 // tell proposes a fact whose answer changes nothing for the caller.

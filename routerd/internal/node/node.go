@@ -73,8 +73,9 @@ type Node struct {
 
 	mu       sync.Mutex
 	actors   map[acd.CallID]*actor
-	reported map[acd.WorkerID]uint64 // lives of workers whose death was told
-	everSeen map[string]bool         // members gossip has shown; reconcile's alone
+	reported map[acd.WorkerID]uint64    // lives of workers whose death was told
+	everSeen map[string]bool            // members gossip has shown; reconcile's alone
+	awoken   map[acd.WorkerID]time.Time // workers told to begin anew; reconcile's alone
 }
 
 // Run starts the node, serves until ctx ends, drains and stops.
@@ -84,7 +85,7 @@ func Run(ctx context.Context, conf *config.Config, log *slog.Logger, serveOps fu
 	n := &Node{
 		id: acd.NodeID(conf.Node), conf: conf, log: log.With("node", conf.Node), started: time.Now(), life: life, exit: os.Exit,
 		machine: acd.New(), deadlineMoved: make(chan struct{}, 1), probed: make(chan probeResult, 64),
-		actors: map[acd.CallID]*actor{}, reported: map[acd.WorkerID]uint64{}, everSeen: map[string]bool{},
+		actors: map[acd.CallID]*actor{}, reported: map[acd.WorkerID]uint64{}, everSeen: map[string]bool{}, awoken: map[acd.WorkerID]time.Time{},
 	}
 	if err := n.open(); err != nil {
 		return err

@@ -265,6 +265,7 @@ func (w *worker) meta() []byte {
 	}
 	m := mediaapi.WorkerMeta{Kind: mediaapi.WorkerKind, Incarnation: w.incarnation.Load(), Control: w.cfg.NG.TLS,
 		Replication: w.cfg.Replication, Addresses: w.cfg.Media.Addresses, Sessions: legs, FreePorts: free, Draining: w.draining.Load()}
+	m.Covered = m.Draining && w.engine.Covered()
 	b, err := json.Marshal(m)
 	if err != nil {
 		panic("mediad: " + err.Error()) // plain data of our own
@@ -272,8 +273,9 @@ func (w *worker) meta() []byte {
 	return b
 }
 
-// drain lets calls end, within a limit; a second signal ends the wait. What is
-// left then goes on at the standby.
+// drain hands the calls to the standbys: the routers read in gossip that it wants
+// to go, and that it may. Without a standby the calls end first, within a limit; a
+// second signal ends the wait.
 func (w *worker) drain() error {
 	w.draining.Store(true)
 	w.engine.Drain()
@@ -294,6 +296,9 @@ func (w *worker) drain() error {
 		}
 		select {
 		case <-tick.C:
+			if w.gossip != nil {
+				w.gossip.Update() // a standby may have come, or caught up
+			}
 			continue
 		case err := <-w.failed:
 			return err

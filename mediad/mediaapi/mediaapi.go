@@ -268,6 +268,9 @@ type WorkerMeta struct {
 	Sessions    int      `json:"sessions"`    // open legs
 	FreePorts   int      `json:"free_ports"`  // port pairs free, all hosted addresses
 	Draining    bool     `json:"draining,omitempty"`
+	// Covered, of one that drains: each of its addresses has a standby that holds
+	// all of it, so that the calls can go on there at once.
+	Covered bool `json:"covered,omitempty"`
 }
 
 // WorkerKind is WorkerMeta.Kind.

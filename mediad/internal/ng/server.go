@@ -41,6 +41,9 @@ const (
 // Doer carries out commands and tells of keys; see session.Engine.
 type Doer interface {
 	Do(r mediaapi.Request) (reply mediaapi.Reply, wait <-chan struct{})
+	// Kept tells, once the wait is over, whether what was done is still here: a
+	// successor may have begun without it.
+	Kept(r mediaapi.Request) bool
 	Subscribe(tell func(mediaapi.Reply)) (cancel func())
 }
 
@@ -167,22 +170,21 @@ func (s *Server) serve(conn net.Conn) {
 			}
 			return
 		}
-		out, wait := s.answer(msg, w)
+		out, later := s.answer(msg, w)
+		if later != nil {
+			pending <- struct{}{}
+			s.wg.Go(func() {
+				w.write(later())
+				<-pending
+			})
+			continue
+		}
 		if out == nil {
 			return // no cookie: the stream can't be trusted any further
 		}
-		if wait == nil {
-			if len(out) > 0 {
-				w.write(out)
-			}
-			continue
-		}
-		pending <- struct{}{}
-		s.wg.Go(func() {
-			s.await(wait)
+		if len(out) > 0 {
 			w.write(out)
-			<-pending
-		})
+		}
 	}
 }
 
@@ -223,20 +225,19 @@ func (s *Server) datagram(conn *net.UDPConn, msg []byte, from netip.AddrPort) {
 		}
 		return // else the first is still being worked on, and is answered soon
 	}
-	out, wait := s.answer(msg, nil)
-	if out == nil {
+	out, later := s.answer(msg, nil)
+	if later != nil {
+		s.wg.Go(func() {
+			out := later()
+			entry.reply.Store(&out)
+			reply(out)
+		})
 		return
 	}
-	if wait == nil {
+	if out != nil {
 		entry.reply.Store(&out)
 		reply(out)
-		return
 	}
-	s.wg.Go(func() {
-		s.await(wait)
-		entry.reply.Store(&out)
-		reply(out)
-	})
 }
 
 // await waits for the standby, not for long.
@@ -251,8 +252,9 @@ func (s *Server) await(wait <-chan struct{}) {
 }
 
 // answer carries one message out; nil if it can't even be answered, empty if its
-// answer is on the way. w is nil for a datagram.
-func (s *Server) answer(msg []byte, w *stream) (out []byte, wait <-chan struct{}) {
+// answer is on the way. If later is not nil, it waits for the standby and returns the
+// answer. w is nil for a datagram.
+func (s *Server) answer(msg []byte, w *stream) (out []byte, later func() []byte) {
 	cookie, format, r, err := mediaapi.ParseRequest(msg)
 	if err != nil {
 		s.bad.Inc()
@@ -267,7 +269,16 @@ func (s *Server) answer(msg []byte, w *stream) (out []byte, wait <-chan struct{}
 		return w.subscribe(cookie, format), nil
 	}
 	reply, wait := s.engine.Do(r)
-	return mediaapi.AppendReply(nil, cookie, format, reply), wait
+	if wait == nil {
+		return mediaapi.AppendReply(nil, cookie, format, reply), nil
+	}
+	return nil, func() []byte {
+		s.await(wait)
+		if !s.engine.Kept(r) {
+			reply = mediaapi.Reply{Result: mediaapi.ResultError, Reason: mediaapi.ReasonNotHosted, Code: 503}
+		}
+		return mediaapi.AppendReply(nil, cookie, format, reply)
+	}
 }
 
 // RequireRole returns a check for tls.Config.VerifyConnection: the peer's

@@ -29,6 +29,7 @@ type engine struct {
 	mu   sync.Mutex
 	done []string
 	wait chan struct{}
+	gone bool // whatever was done is elsewhere when the wait is over
 	subs map[int]func(mediaapi.Reply)
 	next int
 }
@@ -74,6 +75,12 @@ func (e *engine) Do(r mediaapi.Request) (mediaapi.Reply, <-chan struct{}) {
 		return mediaapi.Reply{Result: mediaapi.ResultOK, SDP: r.CallID}, e.wait
 	}
 	return mediaapi.Reply{Result: mediaapi.ResultPong, SDP: r.CallID}, nil
+}
+
+func (e *engine) Kept(mediaapi.Request) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.gone
 }
 
 func (e *engine) count() int {
@@ -500,5 +507,23 @@ func TestCacheForgets(t *testing.T) {
 	}
 	if len(c.entries) > cacheSize+1 || len(c.order) > cacheSize+1 {
 		t.Errorf("%d entries", len(c.entries))
+	}
+}
+
+// What a command did on an address that moves while the standby is waited for may
+// have stayed behind: its sender is told to ask the new host.
+func TestWhatStayedBehindIsNotConfirmed(t *testing.T) {
+	s, e := newServer(t)
+	c, err := mediaapi.Dial(t.Context(), listen(t, s), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	e.gone = true
+	close(e.wait)
+	_, err = c.Do(t.Context(), mediaapi.Request{Command: mediaapi.Host, CallID: "c"})
+	var refused *mediaapi.Error
+	if !errors.As(err, &refused) || refused.Reason != mediaapi.ReasonNotHosted {
+		t.Errorf("got %v, want %q", err, mediaapi.ReasonNotHosted)
 	}
 }

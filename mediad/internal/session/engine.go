@@ -199,6 +199,19 @@ func (e *Engine) Do(r mediaapi.Request) (reply mediaapi.Reply, wait <-chan struc
 	return reply, wait
 }
 
+// Kept tells whether the call of a command that was carried out is still here.
+// One whose address moved while the standby was waited for may have gone without
+// what the command did: it is to be given again where the address is hosted now.
+func (e *Engine) Kept(r mediaapi.Request) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.calls[r.CallID] != nil
+}
+
+// Covered tells whether every call could go on elsewhere this moment: each address
+// has a standby that holds all of it.
+func (e *Engine) Covered() bool { return e.linked() && !e.unlinked() }
+
 func errorReply(err error) mediaapi.Reply {
 	reply := mediaapi.Reply{Result: mediaapi.ResultError, Reason: err.Error()}
 	var r *refusal

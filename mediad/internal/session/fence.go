@@ -135,6 +135,18 @@ func (e *Engine) linked() bool {
 	return true
 }
 
+// unlinked tells whether an address has no standby.
+func (e *Engine) unlinked() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, h := range e.hosts {
+		if h.link == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // watchHosts tells the routers of workers that this one stands by for and hears
 // nothing of. One that was held up itself believes its ears only after a while.
 func (e *Engine) watchHosts() {

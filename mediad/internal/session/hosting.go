@@ -90,7 +90,9 @@ func (e *Engine) host(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	if h == nil {
 		h = &host{addr: addr, pool: ports.NewPool(e.cfg.Ports)}
 		e.hosts[addr] = h
-		e.takeOver(h, e.cfg.Replicas.Take(addr.String(), r.Epoch))
+		if rep := e.cfg.Replicas.Take(addr.String(), r.Epoch); rep != nil {
+			e.takeOver(h, rep, r.Epoch)
+		}
 	}
 	by := r.Standby
 	if by == e.cfg.Worker {
@@ -148,29 +150,40 @@ func (e *Engine) letGo(h *host) {
 	}
 }
 
-// takeOver goes on with another worker's calls.
-func (e *Engine) takeOver(h *host, rep *standby.Replica) {
-	if rep == nil {
-		return
-	}
+// takeOver goes on with another worker's calls. One that lives is relieved when all
+// ports are bound here, and packets come here: it has passed on by then what came
+// before, and nothing is lost. What is played begins then, so that nobody hears it
+// twice.
+func (e *Engine) takeOver(h *host, rep *standby.Replica, epoch uint64) {
 	began, failed := time.Now(), 0
+	var play []func()
 	for _, rc := range rep.Calls {
-		if err := e.takeOverCall(h, rc); err != nil {
+		resume, err := e.takeOverCall(h, rc)
+		if err != nil {
 			failed++
 			e.log.Error("call could not be taken over", "call_id", rc.Key, "err", err)
 		}
+		play = append(play, resume...)
+	}
+	e.cfg.Replicas.Relieve(rep, epoch)
+	for _, resume := range play {
+		resume()
+	}
+	for _, s := range e.shards {
+		s.poller.Wake()
 	}
 	e.log.Info("media address taken over", "address", h.addr.String(), "from", rep.Worker, "calls", len(rep.Calls)-failed,
 		"failed", failed, "took", time.Since(began))
 }
 
-func (e *Engine) takeOverCall(h *host, rc standby.Call) error {
+// takeOverCall makes a call of its record, and returns what has its prompts go on.
+func (e *Engine) takeOverCall(h *host, rc standby.Call) (play []func(), err error) {
 	rec, marks, err := decodeCall(rc)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if old := e.calls[rec.ID]; old != nil {
-		return refuse(409, "call-id is in use here")
+		return nil, refuse(409, "call-id is in use here")
 	}
 	c := &call{id: rec.ID, host: h, created: rec.Created, shard: e.shardOf(rec.ID)}
 	for i, lr := range rec.Legs {
@@ -178,9 +191,13 @@ func (e *Engine) takeOverCall(h *host, rc standby.Call) error {
 		if len(marks) == len(rec.Legs) {
 			m = &marks[i]
 		}
-		if err := e.takeOverLeg(c, lr, m); err != nil {
+		l, err := e.takeOverLeg(c, lr, m)
+		if err != nil {
 			e.removeCall(c)
-			return err
+			return nil, err
+		}
+		if lr.Agreed && len(lr.Prompts) > 0 && (m == nil || m.pos != noPrompt) {
+			play = append(play, func() { e.resumePrompt(l, lr, m) })
 		}
 	}
 	c.shard.mu.Lock()
@@ -200,16 +217,18 @@ func (e *Engine) takeOverCall(h *host, rc standby.Call) error {
 			c.shard.press(l) // the dead host may not have told them all
 		}
 	}
+	for _, l := range c.legs {
+		c.shard.add(l) // not before it is known who hears what it receives
+	}
 	c.shard.mu.Unlock()
-	c.shard.poller.Wake() // players may have begun
-	return nil
+	return play, nil
 }
 
 // takeOverLeg binds the same ports and sets every stream to its mark. Our own
 // stream is a new one, under a new SSRC.
-func (e *Engine) takeOverLeg(c *call, lr legRecord, m *mark) error {
+func (e *Engine) takeOverLeg(c *call, lr legRecord, m *mark) (*leg, error) {
 	if !c.host.pool.Take(lr.Port) {
-		return refuse(409, "port %d is in use", lr.Port)
+		return nil, refuse(409, "port %d is in use", lr.Port)
 	}
 	l := newLeg(c, lr.ID)
 	l.Port = lr.Port
@@ -218,7 +237,7 @@ func (e *Engine) takeOverLeg(c *call, lr legRecord, m *mark) error {
 	} else {
 		if err := l.agree(lr.terms); err != nil {
 			c.host.pool.Put(lr.Port)
-			return err
+			return nil, err
 		}
 		if m != nil {
 			l.restore(m)
@@ -226,17 +245,14 @@ func (e *Engine) takeOverLeg(c *call, lr legRecord, m *mark) error {
 	}
 	if err := l.openSockets(true); err != nil {
 		c.host.pool.Put(lr.Port)
-		return err
+		return nil, err
 	}
-	e.enter(l)
+	e.index(l)
 	l.digits = lr.Digits
 	c.shard.mu.Lock()
 	c.shard.resumeKeying(l, lr.Keying, m)
 	c.shard.mu.Unlock()
-	if lr.Agreed && len(lr.Prompts) > 0 && (m == nil || m.pos != noPrompt) {
-		e.resumePrompt(l, lr, m)
-	}
-	return nil
+	return l, nil
 }
 
 // restore sets a leg to its mark. A stream that can't be restored starts anew;

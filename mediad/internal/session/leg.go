@@ -140,13 +140,19 @@ func newLeg(c *call, id string) *leg {
 
 // enter puts a leg whose sockets are open where packets and commands find it.
 func (e *Engine) enter(l *leg) {
+	e.index(l)
+	s := l.call.shard
+	s.mu.Lock()
+	s.add(l)
+	s.mu.Unlock()
+}
+
+// index puts it where commands find it.
+func (e *Engine) index(l *leg) {
 	c := l.call
 	c.legs = append(c.legs, l)
 	e.calls[c.id] = c
 	e.legs++
-	c.shard.mu.Lock()
-	c.shard.add(l)
-	c.shard.mu.Unlock()
 }
 
 // openSockets binds RTP and, unless it is multiplexed for certain, RTCP.

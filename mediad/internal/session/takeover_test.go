@@ -273,3 +273,50 @@ func TestDeadStandbyHoldsUpNothing(t *testing.T) {
 		t.Error("waits for a standby that was never there")
 	}
 }
+
+// A host that lives hands its calls over without the loss of one packet, and one
+// that is told to do something meanwhile does it or says that it is not the host.
+func TestALivingHostIsRelievedWithoutALoss(t *testing.T) {
+	p := newPair(t, "127.20.4.23")
+	const calls, packets = 4, 200
+	var x, y [calls]*phone
+	for i := range calls {
+		id := fmt.Sprint("c", i)
+		x[i], y[i] = newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AESCM128SHA180, true)
+		x[i].dial(p.a, id)
+		y[i].ring(p.a, id, "2")
+		connect(t, p.a, id)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	moved := make(chan struct{})
+	for n := range packets {
+		<-tick.C
+		if n == packets/2 {
+			go func() {
+				defer close(moved)
+				p.host(t, p.b, 2, "")
+			}()
+		}
+		for i := range calls {
+			y[i].send(fmt.Sprint(n))
+		}
+	}
+	<-moved
+	until(t, "a lets the address go", func() bool { return len(p.a.Hosted()) == 0 })
+	for i := range calls {
+		heard := map[string]int{}
+		for range packets {
+			heard[x[i].hear().payload]++
+		}
+		for n := range packets {
+			if heard[fmt.Sprint(n)] != 1 {
+				t.Errorf("call %d: packet %d was heard %d times", i, n, heard[fmt.Sprint(n)])
+			}
+		}
+	}
+	r := mediaapi.Request{Command: mediaapi.Connect, CallID: "c0"}
+	if p.a.Kept(r) || !p.b.Kept(r) {
+		t.Error("the call is not where it should be")
+	}
+}

@@ -29,6 +29,8 @@ type Replica struct {
 	Worker string
 	Epoch  uint64
 	Calls  []Call
+
+	of *replica
 }
 
 // Store keeps replicas, one per address.
@@ -53,6 +55,7 @@ type replica struct {
 	heard  time.Time       // when anything came over it last
 	lost   time.Time       // when it broke, zero: it stands, or never did
 	taken  bool
+	over   bool // and the host was told
 }
 
 // NewStore makes an empty store.
@@ -80,8 +83,9 @@ func (s *Store) Serve(l net.Listener) error {
 }
 
 // Take removes and returns what is held of an address, nil if nothing is, and
-// ends every epoch below this one: hosts of those are told, now and whenever
-// they call.
+// ends every epoch below this one: whoever calls with one is told. The host that
+// is connected now is told by Relieve, which must follow: until then what it sends
+// is neither kept nor acknowledged, and one that lives goes on with its calls.
 func (s *Store) Take(address string, epoch uint64) *Replica {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,18 +96,26 @@ func (s *Store) Take(address string, epoch uint64) *Replica {
 	}
 	delete(s.replicas, address)
 	r.taken = true
-	if r.conn != nil {
-		writeFence(r.conn, epoch)
-	}
 	calls := r.calls
 	if calls == nil {
 		calls = r.next // its first full copy never came to an end: better than nothing
 	}
-	out := &Replica{Worker: r.worker, Epoch: r.epoch}
+	out := &Replica{Worker: r.worker, Epoch: r.epoch, of: r}
 	for _, c := range calls {
 		out.Calls = append(out.Calls, c)
 	}
 	return out
+}
+
+// Relieve tells the host that a replica was taken from that its epoch is over, if
+// it is still connected.
+func (s *Store) Relieve(out *Replica, epoch uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out.of.over = true
+	if out.of.conn != nil {
+		writeFence(out.of.conn, epoch)
+	}
 }
 
 // Fence ends every epoch below this one of an address, keeping what is held.
@@ -284,8 +296,11 @@ func drain(conn net.Conn, err error) {
 func (s *Store) apply(r *replica, conn net.Conn, kind byte, body []byte) (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.taken {
+	if r.over {
 		return 0, errFenced
+	}
+	if r.taken {
+		return 0, nil
 	}
 	if r.conn != conn {
 		return 0, net.ErrClosed

@@ -241,6 +241,18 @@ func TestEpochsAreObeyed(t *testing.T) {
 	if content(r) != "x=1/" || r.Epoch != 5 || r.Worker != "a" {
 		t.Errorf("%+v", r)
 	}
+	// Until it is relieved it may go on, but nothing more is kept of it.
+	if done := h.link.Put("y", []byte("1")); done != nil {
+		select {
+		case <-done:
+			t.Error("kept after the replica was taken")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if len(h.fenced) != 0 {
+		t.Error("fenced before it was relieved")
+	}
+	s.store.Relieve(r, 9)
 	select {
 	case e := <-h.fenced:
 		if e != 9 {
@@ -356,8 +368,10 @@ func TestWhoAsksIsTold(t *testing.T) {
 	if !h.link.Synced() {
 		t.Error("not confirmed")
 	}
-	s.store.Take("192.0.2.1", 2)
-	if asked := h.link.Ask(); asked != nil {
+	r := s.store.Take("192.0.2.1", 2)
+	asked := h.link.Ask()
+	s.store.Relieve(r, 2)
+	if asked != nil {
 		<-asked
 	}
 	until(t, "the link is over", func() bool { return !h.link.Synced() })

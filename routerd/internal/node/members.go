@@ -87,7 +87,11 @@ func (n *Node) reconcileWorkers(ctx context.Context, seen map[string]gossip.Memb
 		}
 		id := acd.WorkerID(m.Name)
 		if w, ok := known[id]; ok && meta.Incarnation <= w.Incarnation {
-			if meta.Incarnation == w.Incarnation && !w.Alive {
+			switch {
+			case meta.Incarnation < w.Incarnation:
+			case w.Alive && meta.Draining && meta.Covered:
+				n.workerDied(id, meta.Incarnation)
+			case !w.Alive && !meta.Draining:
 				n.beginAnew(ctx, id, meta)
 			}
 			continue

@@ -8,7 +8,7 @@ PROGRAMS := ./routerd ./routerd/cmd/routerctl ./mediad ./loadtest
 GO_LEAST := 1.26
 
 .DEFAULT_GOAL := help
-.PHONY: help fuzz twin demo test load up check scenarios sim build setup go clean bench-acd bench-failover bench-media-failover bench-sip
+.PHONY: help fuzz twin demo test load up check scenarios sim build setup go clean bench-acd bench-failover bench-media-failover bench-sip bench-media
 
 help:
 	@echo 'make demo   place ten real calls through the whole tier and kill parts of it'
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench-failover  how long the log is away: kill -9, SIGSTOP, hand-over, a steady load; FOR=10m for the long one'
 	@echo 'make bench-media-failover  200 calls while media workers are killed, stopped, cut off and drained: the gap at each far end'
 	@echo 'make bench-sip  routers alone under SIPp: latencies, calls a second, open calls held; FOR=60s, HOLD=10m for the long one'
+	@echo 'make bench-media  the media worker beside rtpengine: processor time a packet, loss, memory, recording; FOR=4s CALLS=100 for a short one'
 	@echo 'make up     keep the tier running until Ctrl-C'
 	@echo 'make sim    SEEDS=1000 seeds of the simulator: kills, pauses, cuts, lost writes, in virtual time; SEED=n prints one'
 	@echo 'make twin   a million commands beside the naive twin of the state machine'
@@ -66,6 +67,12 @@ bench-acd: go
 bench-sip: build
 	@$(GO) build -o bin/sipproof ./loadtest/sipproof
 	@bin/sipproof -for $(FOR) -hold $(or $(HOLD),60s) $(SIPP)
+
+# Four and a half minutes; it installs Debian's rtpengine beside Kamailio the first time. FOR is how long each
+# daemon's calls talk in each cell, CALLS=100,300 how many there are, MEDIA passes further flags.
+bench-media: build
+	@$(GO) build -o bin/mediaproof ./loadtest/mediaproof
+	@bin/mediaproof $(if $(filter-out file undefined,$(origin FOR)),-for $(FOR)) $(if $(CALLS),-calls $(CALLS)) $(MEDIA)
 
 # Each seed is one site and one minute with its own faults; FROM=n begins elsewhere.
 sim: go

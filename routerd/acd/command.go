@@ -182,6 +182,9 @@ type (
 		Media Media `cbor:"5,keyasint"`
 		// Trunk is the one that took a dialled leg; empty: that of the leg.
 		Trunk TrunkID `cbor:"60,keyasint,omitempty"`
+		// Unheard: it was found by who took the call over that the leg, which was to
+		// be cancelled for that, had been answered before.
+		Unheard bool `cbor:"90,keyasint,omitempty"`
 	}
 	// LegFailed: a called leg was refused, timed out or was cancelled, or the
 	// caller's leg could not be answered. Code is the SIP code (408 for none).

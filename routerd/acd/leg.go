@@ -144,6 +144,9 @@ func (m *Machine) legAnswered(c *call, b LegAnswered) Result {
 		return m.noop(ReasonUnknownLeg)
 	case l.State == LegUp:
 		return m.noop(ReasonUnchanged)
+	case b.Unheard && c.unheard(l):
+		m.answeredUnheard(c, l, b.Media)
+		return Result{Applied: true}
 	case l.State == LegCancelling:
 		m.carried(l, b.Trunk)
 		l.Media, l.Answered = b.Media, m.now
@@ -165,6 +168,19 @@ func (m *Machine) legAnswered(c *call, b LegAnswered) Result {
 	}
 	m.accept(c, l, b.Media)
 	return Result{Applied: true}
+}
+
+// unheard tells a leg that goes on as another only because its router died.
+func (c *call) unheard(l *Leg) bool {
+	return l.State == LegCancelling && l.Cause == CauseTakeover && l.Role == RoleAgent && c.rings(l)
+}
+
+// answeredUnheard: its phone had been answered, so it need not ring again.
+func (m *Machine) answeredUnheard(c *call, l *Leg, media Media) {
+	m.stopLegTimers(c, l)
+	m.agents[l.Agent].Draining--
+	l.State = LegRinging
+	m.accept(c, l, media)
 }
 
 // legOver: a leg failed or ended. code is the SIP code of a failure.

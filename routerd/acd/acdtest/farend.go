@@ -335,7 +335,7 @@ func (f *FarEnd) ringAgent(e acd.Effect, o acd.RingAgent) {
 func (f *FarEnd) cancelRing(e acd.Effect, o acd.CancelRing) {
 	if f.dice.Int(4, "crosses") == 0 {
 		f.later(e, 300*time.Millisecond, "crossed", func(on acd.OnCall) acd.Body {
-			return acd.LegAnswered{OnCall: on, Leg: o.Leg, Media: acd.Media{Address: "m1.1"}}
+			return acd.LegAnswered{OnCall: on, Leg: o.Leg, Media: acd.Media{Address: "m1.1"}, Unheard: f.dice.Int(2, "unheard") == 0}
 		})
 		return
 	}

@@ -198,7 +198,8 @@ func (s *script) progress(a *args) ([]string, error) {
 // answer CALL [leg=1] [media=m1.1] [trunk=T]
 func (s *script) answer(a *args) ([]string, error) {
 	media := acd.Media{Address: a.text("media", "m1.1"), Codec: "PCMA", Suite: "AEAD_AES_128_GCM"}
-	return s.propose(acd.LegAnswered{OnCall: s.head(a), Leg: acd.LegID(a.text("leg", "1")), Media: media, Trunk: acd.TrunkID(a.text("trunk", ""))})
+	return s.propose(acd.LegAnswered{OnCall: s.head(a), Leg: acd.LegID(a.text("leg", "1")), Media: media, Trunk: acd.TrunkID(a.text("trunk", "")),
+		Unheard: a.text("unheard", "") == "yes"})
 }
 
 func (s *script) fail(a *args) ([]string, error) {

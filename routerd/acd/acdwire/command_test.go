@@ -41,7 +41,7 @@ var samples = func() map[uint]acd.Body {
 			Diverting: "+300", Diversion: "user-busy"},
 		8:  acd.CallClaimed{OnCall: on, Owner: owner},
 		9:  acd.LegProgressed{OnCall: on, Leg: "2", Code: 180, Trunk: "sbc-b"},
-		10: acd.LegAnswered{OnCall: on, Leg: "2", Media: acd.Media{Address: "127.0.0.2", Codec: "opus", Suite: "AEAD_AES_128_GCM"}, Trunk: "sbc-b"},
+		10: acd.LegAnswered{OnCall: on, Leg: "2", Media: acd.Media{Address: "127.0.0.2", Codec: "opus", Suite: "AEAD_AES_128_GCM"}, Trunk: "sbc-b", Unheard: true},
 		11: acd.LegFailed{OnCall: on, Leg: "2", Code: 486, Reason: "busy"},
 		12: acd.LegEnded{OnCall: on, Leg: "2", Cause: "bye"},
 		13: acd.LegUpdated{OnCall: on},
@@ -88,7 +88,7 @@ var older = map[uint][]acd.Body{
 	2:  {acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443"}},
 	7:  {beforeTrunks(samples[7].(acd.CallArrived))},
 	9:  {beforeTrunks(samples[9].(acd.LegProgressed))},
-	10: {beforeTrunks(samples[10].(acd.LegAnswered))},
+	10: {beforeTrunks(samples[10].(acd.LegAnswered)), beforeUnheard(samples[10].(acd.LegAnswered))},
 }
 
 // beforeTrunks is a command as it was before trunks had more than channels.
@@ -108,10 +108,17 @@ func beforeTrunks[T acd.Body](body T) acd.Body {
 		b.Trunk = ""
 		return b
 	case acd.LegAnswered:
+		b = beforeUnheard(b)
 		b.Trunk = ""
 		return b
 	}
 	return body
+}
+
+// beforeUnheard is an answer as it was before it could be found by a new owner.
+func beforeUnheard(b acd.LegAnswered) acd.LegAnswered {
+	b.Unheard = false
+	return b
 }
 
 // beforeHold is a configuration as it was before it named music for hold.

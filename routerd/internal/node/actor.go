@@ -27,13 +27,14 @@ type actor struct {
 	// cancelled legs are not tried at another contact; unusable ones answered
 	// with media that can't be used and are hung up.
 	cancelled map[acd.LegID]bool
-	unusable  map[acd.LegID]fact  // how such a leg failed, told when its BYE is through
-	across    map[acd.LegID]heard // keys that are to go to the connected leg as INFO
+	unusable  map[acd.LegID]fact     // how such a leg failed, told when its BYE is through
+	across    map[acd.LegID]heard    // keys that are to go to the connected leg as INFO
 	unsaved   map[acd.LegID]acd.Time // legs whose record is to be committed, and by when
-	invited   time.Time           // when the INVITE came to this process, else zero
-	proved    time.Time           // when the log was last asked for something that showed the call to be ours
-	again     map[acd.LegID]int   // offers made anew, see renegotiated
-	why       string              // the Reason of the leg that ended last, if it bore one
+	invited   time.Time              // when the INVITE came to this process, else zero
+	proved    time.Time              // when the log was last asked for something that showed the call to be ours
+	again     map[acd.LegID]int      // offers made anew, see renegotiated
+	why       string                 // the Reason of the leg that ended last, if it bore one
+	held      []heldRing             // orders to ring that wait, see adopt
 	released  bool
 	ruled     map[acd.LegID]string // keys that a rule sends by INFO, until all are out
 	stale     bool
@@ -115,6 +116,7 @@ func (a *actor) takeUp() {
 	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]fact{}
 	a.again = map[acd.LegID]int{}
 	a.across = map[acd.LegID]heard{}
+	a.held = nil
 	a.unsaved = map[acd.LegID]acd.Time{}
 	var records []acd.LegRecord
 	over := map[acd.LegID]bool{} // kept only while its BYE may be repeated
@@ -168,6 +170,7 @@ func (a *actor) handle(msg any) {
 	if a.stale {
 		return
 	}
+	defer a.ringHeld()
 	switch m := msg.(type) {
 	case arrival:
 		a.receive(m)
@@ -215,6 +218,7 @@ func (a *actor) receive(m arrival) {
 }
 
 func (a *actor) tickLegs() {
+	defer a.ringHeld()
 	now := a.n.machineTime()
 	for _, leg := range a.late {
 		leg.Tick(now)

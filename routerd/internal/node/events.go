@@ -67,7 +67,10 @@ func (a *actor) answered(id acd.LegID, e sip.Answered) fact {
 		return updated
 	}
 	media := acd.Media{Address: address, Codec: rep.Codec, Suite: rep.Suite}
-	return func(h acd.OnCall) acd.Body { return acd.LegAnswered{OnCall: h, Leg: id, Media: media, Trunk: trunk} }
+	unheard := a.cancelled[id] // else its answer would have been hung up
+	return func(h acd.OnCall) acd.Body {
+		return acd.LegAnswered{OnCall: h, Leg: id, Media: media, Trunk: trunk, Unheard: unheard}
+	}
 }
 
 // follow does what an event calls for once it is committed and the leg's
@@ -81,6 +84,10 @@ func (a *actor) follow(id acd.LegID, e sip.Event) {
 	case sip.Ringing:
 		a.earlyMedia(id, e)
 	case sip.Answered:
+		if a.unusable[id] == nil && a.cancelled[id] {
+			agent := a.agentOn(id)
+			a.dropHeld(func(h heldRing) bool { return h.order.Agent == agent })
+		}
 		if a.unusable[id] != nil { // acknowledged, and ended
 			a.act(id, leg.Bye(a.n.machineTime(), noSession()))
 		}

@@ -40,6 +40,7 @@ var (
 	ruleDigits    = metrics.NewCounter("routerd_rule_digits_total")
 	dialsTaken    = metrics.NewCounter("routerd_agent_calls_taken_total")
 	dialsRefused  = metrics.NewCounter("routerd_agent_calls_refused_total")
+	adoptions     = metrics.NewCounter("routerd_takeover_phones_asked_total")
 	pickedUp      = metrics.NewCounter("routerd_pickups_taken_total")
 	refersTaken   = metrics.NewCounter("routerd_refers_taken_total")
 	refersRefused = metrics.NewCounter("routerd_refers_refused_total")

@@ -143,6 +143,7 @@ func (a *actor) announce(o acd.Announce) {
 func (a *actor) cancel(o acd.CancelRing) {
 	leg := a.legs[o.Leg]
 	if leg == nil { // its INVITE was never committed, so never sent
+		a.dropHeld(func(h heldRing) bool { return h.order.Leg == o.Leg })
 		a.report(o.Leg, failed(o.Leg, 487, "never sent"))
 		return
 	}
@@ -151,7 +152,9 @@ func (a *actor) cancel(o acd.CancelRing) {
 		a.act(o.Leg, leg.Bye(a.n.machineTime(), a.reasons(o.Leg)...))
 		return
 	}
-	a.act(o.Leg, leg.Cancel(a.n.machineTime(), a.reasons(o.Leg)...))
+	if !a.adopt(o.Leg, leg) {
+		a.act(o.Leg, leg.Cancel(a.n.machineTime(), a.reasons(o.Leg)...))
+	}
 }
 
 func (a *actor) hangup(o acd.Hangup) {

@@ -41,6 +41,10 @@ type way struct {
 
 // ring calls one of an agent's devices, by each of its contacts in order.
 func (a *actor) ring(id acd.EffectID, o acd.RingAgent) {
+	if a.adopting(o.Agent) {
+		a.held = append(a.held, heldRing{id, o})
+		return
+	}
 	host := a.n.conf.ClusterHost
 	r := ring{id: id, from: fmt.Sprintf("<sip:%s@%s>", userPart(o.From), host), to: fmt.Sprintf("<sip:%s@%s>", o.Agent, host)}
 	for _, c := range a.n.edges.heardFirst(o.Contacts) {

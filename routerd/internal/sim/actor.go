@@ -28,6 +28,7 @@ type actor struct {
 	proved          time.Duration // see node.actor; negative: never
 	across          map[acd.LegID]heard
 	unsaved         map[acd.LegID]acd.Time // see node.actor
+	held            []heldRing
 }
 
 type arrival struct {
@@ -95,6 +96,7 @@ func (a *actor) takeUp() {
 	a.legs, a.rings, a.late = map[acd.LegID]*sip.Leg{}, map[acd.LegID]ring{}, nil
 	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]fact{}
 	a.across = map[acd.LegID]heard{}
+	a.held = nil
 	a.unsaved = map[acd.LegID]acd.Time{}
 	c, ok := a.n.machine.Call(a.call)
 	if !ok || c.Owner != a.n.owner() {
@@ -128,6 +130,7 @@ func (a *actor) handle(msg any) {
 	if a.stale || !a.t.alive() {
 		return
 	}
+	defer a.ringHeld()
 	switch m := msg.(type) {
 	case arrival:
 		a.receive(m)
@@ -185,6 +188,7 @@ func (a *actor) receive(m arrival) {
 }
 
 func (a *actor) tickLegs() {
+	defer a.ringHeld()
 	now := a.n.machineTime()
 	for _, leg := range a.late {
 		leg.Tick(now)

@@ -24,6 +24,7 @@ type judge struct {
 	sent    map[uint64]bool // digests of packets
 	gone    map[string]bool // dialogs that far ends ended while no router served
 	stuck   map[string]bool // ringing dialogs that their CANCEL did not fit any more
+	asked   int             // phones that were asked whether they had been answered
 	hashed  int             // how many full state hashes were compared
 	checks  int             // how many states were checked whole
 }

@@ -129,6 +129,7 @@ func (a *actor) announce(o acd.Announce) {
 func (a *actor) cancel(o acd.CancelRing) {
 	leg := a.legs[o.Leg]
 	if leg == nil {
+		a.dropHeld(func(h heldRing) bool { return h.order.Leg == o.Leg })
 		a.report(o.Leg, failed(o.Leg, 487, "never sent"))
 		return
 	}
@@ -137,7 +138,9 @@ func (a *actor) cancel(o acd.CancelRing) {
 		a.act(o.Leg, leg.Bye(a.n.machineTime()))
 		return
 	}
-	a.act(o.Leg, leg.Cancel(a.n.machineTime()))
+	if !a.adopt(o.Leg, leg) {
+		a.act(o.Leg, leg.Cancel(a.n.machineTime()))
+	}
 }
 
 func (a *actor) hangup(o acd.Hangup) {

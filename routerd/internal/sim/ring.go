@@ -30,6 +30,10 @@ type way struct {
 }
 
 func (a *actor) ring(id acd.EffectID, o acd.RingAgent) {
+	if a.adopting(o.Agent) {
+		a.held = append(a.held, heldRing{id, o})
+		return
+	}
 	r := ring{id: id, from: fmt.Sprintf("<sip:%s@%s>", o.From, clusterHost), to: fmt.Sprintf("<sip:%s@%s>", o.Agent, clusterHost)}
 	for _, c := range o.Contacts {
 		r.ways = append(r.ways, way{uri: c.URI, routes: c.Path})
@@ -172,7 +176,10 @@ func (a *actor) answered(id acd.LegID, e sip.Answered) fact {
 		return updated
 	}
 	media := acd.Media{Address: address, Codec: "PCMA", Suite: "AES_CM_128_HMAC_SHA1_80"}
-	return func(h acd.OnCall) acd.Body { return acd.LegAnswered{OnCall: h, Leg: id, Media: media} }
+	unheard := a.cancelled[id]
+	return func(h acd.OnCall) acd.Body {
+		return acd.LegAnswered{OnCall: h, Leg: id, Media: media, Unheard: unheard}
+	}
 }
 
 // deaf is node's: keys mean nothing now.
@@ -189,6 +196,10 @@ func (a *actor) follow(id acd.LegID, e sip.Event) {
 	leg := a.legs[id]
 	switch e := e.(type) {
 	case sip.Answered:
+		if a.unusable[id] == nil && a.cancelled[id] {
+			agent := a.legState(id).Agent
+			a.dropHeld(func(h heldRing) bool { return h.order.Agent == agent })
+		}
 		if a.unusable[id] != nil {
 			a.act(id, leg.Bye(a.n.machineTime()))
 		}

@@ -9,6 +9,7 @@ import (
 
 	"trunkline/routerd/acd"
 	"trunkline/routerd/acd/acdwire"
+	"trunkline/routerd/internal/sip"
 )
 
 // strike is what happens to the owner of the call at a point.
@@ -279,4 +280,51 @@ func hearsay(want, got []string) (faults []string) {
 		byes[f[1]] = h
 	}
 	return faults
+}
+
+// TestAPhoneAnsweredUnheardRingsOnce: the phone is answered and its router dies, or
+// is stopped, before it has heard that or committed it. Who takes the call over asks
+// the phone, which does not ring again.
+func TestAPhoneAnsweredUnheardRingsOnce(t *testing.T) {
+	ref := references[1]
+	tried, asked := 0, 0
+	for _, leads := range []bool{false, true} {
+		points := play(ref, leads, spare, 0).points
+		for _, k := range []strike{kill, stop} {
+			for at := 1; at <= len(points); at++ {
+				s := newScene(ref, leads)
+				passed, answered := 0, false
+				s.atPoint = func(a *actor, point string) {
+					if passed++; passed != at {
+						return
+					}
+					for _, d := range s.phones[0].far.dialogs { // any order: a question
+						answered = answered || d.leg.State() == sip.Accepted
+					}
+					s.strike(a.n, k, point == "sent")
+					a.t.sleep(1)
+				}
+				var got played
+				s.run(ref, &got)
+				if !answered {
+					continue
+				}
+				tried++
+				asked += s.judge.asked
+				rang := map[string]bool{}
+				for _, h := range got.heard {
+					if f := strings.Fields(h); f[0] == s.phones[0].far.name && f[2] == "INVITE" {
+						rang[f[1]] = true
+					}
+				}
+				if len(rang) != 1 || got.failure != nil {
+					t.Errorf("%s at %s, leads %t: the phone rang %d times: %q %v", k, points[at-1], leads, len(rang), got.heard, got.failure)
+				}
+			}
+		}
+	}
+	if tried == 0 || asked == 0 {
+		t.Errorf("nothing was proved: %d points, %d phones asked", tried, asked)
+	}
+	t.Logf("%d points, %d phones asked", tried, asked)
 }

@@ -193,6 +193,7 @@ func (l *Leg) provisional(now Time, tx *inviteTx, res *Response) Output {
 	var o Output
 	tx.Proceeding = true
 	switch {
+	case !tx.Initial && l.r.Ringing != nil: // soon is all that helps
 	case !tx.Initial:
 		tx.GiveUp = now.Add(l.timerB())
 	case !tx.Cancel:

@@ -221,6 +221,7 @@ type record struct {
 	Refer     *referSub `cbor:"50,keyasint,omitempty"` // the transfer the far end asked for and hears of
 	Referrals uint32    `cbor:"51,keyasint,omitempty"` // how many it asked for
 	RuleKeys  uint64    `cbor:"52,keyasint,omitempty"` // how many keys of a rule went by INFO, see NextRuleKey
+	Ringing   *inviteTx `cbor:"90,keyasint,omitempty"` // our INVITE while its far end is asked, see Adopt
 }
 
 // retry is a re-INVITE to send again after a 491 (RFC 3261 section 14.1).
@@ -356,7 +357,7 @@ func (l *Leg) terminate(now Time) {
 	l.r.Session.Due = 0
 	l.r.Retry = nil
 	l.r.ByeWanted = false
-	l.r.Rel, l.r.Upd, l.r.Offered = nil, nil, nil
+	l.r.Rel, l.r.Upd, l.r.Offered, l.r.Ringing = nil, nil, nil, nil
 	l.r.GoneAt = now.Add(l.timerF())
 	l.informs = nil
 }

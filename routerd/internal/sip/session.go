@@ -264,6 +264,9 @@ func (l *Leg) sendReinvite(now Time, sdp []byte, refresh bool) Output {
 
 // renegotiated takes the 2xx of our re-INVITE.
 func (l *Leg) renegotiated(now Time, tx *inviteTx, res *Response) Output {
+	if l.r.Ringing != nil {
+		return l.adopted(now, tx, res)
+	}
 	if c := res.contact(); c != "" {
 		l.r.Target = c
 	}
@@ -288,6 +291,8 @@ func (l *Leg) renegotiationFailed(now Time, tx *inviteTx, code int, res *Respons
 	var o Output
 	put := func(wait time.Duration) { l.r.Retry = &retry{At: now.Add(wait), SDP: tx.Offer, Refresh: tx.Refresh} }
 	switch {
+	case l.r.Ringing != nil:
+		return l.notAdopted(now)
 	case l.r.State != Confirmed:
 	case code == 491:
 		put(l.glare())

@@ -139,14 +139,26 @@ func (e *Engine) fenced(h *host, over uint64) {
 }
 
 // letGo closes what is on an address without a word to its standby: the calls
-// go on elsewhere.
+// go on elsewhere. What came here before they did is still passed on.
 func (e *Engine) letGo(h *host) {
 	h.closeLink()
 	delete(e.hosts, h.addr)
 	for _, c := range e.calls {
 		if c.host == h {
+			c.shard.readOut(c)
 			e.removeCall(c)
 		}
+	}
+}
+
+// readOut takes what a call's sockets still hold.
+func (s *shard) readOut(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, l := range c.legs {
+		s.receive(l.tokens[0], now)
+		s.receive(l.tokens[1], now)
 	}
 }
 
@@ -231,7 +243,7 @@ func (e *Engine) takeOverLeg(c *call, lr legRecord, m *mark) (*leg, error) {
 		return nil, refuse(409, "port %d is in use", lr.Port)
 	}
 	l := newLeg(c, lr.ID)
-	l.Port = lr.Port
+	l.Port, l.lives = lr.Port, lr.Lives+1
 	if !lr.Agreed {
 		l.terms = lr.terms // our offer may still be answered
 	} else {
@@ -239,6 +251,7 @@ func (e *Engine) takeOverLeg(c *call, lr legRecord, m *mark) (*leg, error) {
 			c.host.pool.Put(lr.Port)
 			return nil, err
 		}
+		l.tx.Succeed(l.lives)
 		if m != nil {
 			l.restore(m)
 		}

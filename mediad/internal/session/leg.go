@@ -79,6 +79,8 @@ type leg struct {
 	supervision supervision
 	mixed       mixed
 
+	lives uint32 // workers that had the leg before this one
+
 	quality  heardQuality
 	in       inStats
 	out      outStats

@@ -24,7 +24,8 @@ type callRecord struct {
 type legRecord struct {
 	ID string `json:"id"`
 	terms
-	Peer    string   `json:"peer,omitempty"` // connected with
+	Peer    string   `json:"peer,omitempty"`  // connected with
+	Lives   uint32   `json:"lives,omitempty"` // workers that had the leg before
 	Prompts []string `json:"prompts,omitempty"`
 	Loop    bool     `json:"loop,omitempty"`
 	Digits  digits   `json:"digits,omitzero"`
@@ -37,7 +38,7 @@ type legRecord struct {
 func (c *call) encodeRecord() []byte {
 	r := callRecord{ID: c.id, Created: c.created, taping: c.taping}
 	for _, l := range c.legs {
-		lr := legRecord{ID: l.id, terms: l.terms, Digits: l.digits, Keying: l.keying, Supervision: l.supervision}
+		lr := legRecord{ID: l.id, terms: l.terms, Lives: l.lives, Digits: l.digits, Keying: l.keying, Supervision: l.supervision}
 		if l.peer != nil {
 			lr.Peer = l.peer.id
 		}

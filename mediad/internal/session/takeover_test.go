@@ -26,7 +26,12 @@ type pairOf struct {
 	a, b   *Engine
 	stores [2]*standby.Store
 	remote [2]string // replication
+	lives  [2]uint64
+	start  func(i int) *Engine // another life of a worker, with nothing but what it stands by for
 }
+
+// names of the workers of a pair.
+var names = [2]string{"a", "b"}
 
 func identity(t testing.TB) tls.Certificate {
 	t.Helper()
@@ -52,8 +57,16 @@ func newPair(t testing.TB, addr string, change ...func(*Config)) *pairOf {
 	roots.AddCert(leaf)
 	p := &pairOf{addr: addr}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	var engines [2]*Engine
-	for i, name := range []string{"a", "b"} {
+	p.start = func(i int) *Engine {
+		p.lives[i]++
+		return newEngine(t, "", append(change, func(c *Config) {
+			c.Worker, c.Replicas, c.Incarnation = names[i], p.stores[i], p.lives[i]
+			c.TLS = func(string) *tls.Config {
+				return &tls.Config{Certificates: []tls.Certificate{id}, RootCAs: roots, ServerName: "w.worker.test"}
+			}
+		})...)
+	}
+	for i := range names {
 		p.stores[i] = standby.NewStore(log)
 		l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{id}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots})
 		if err != nil {
@@ -62,14 +75,8 @@ func newPair(t testing.TB, addr string, change ...func(*Config)) *pairOf {
 		p.remote[i] = l.Addr().String()
 		go func() { _ = p.stores[i].Serve(l) }()
 		t.Cleanup(func() { l.Close(); p.stores[i].Close() })
-		engines[i] = newEngine(t, "", append(change, func(c *Config) {
-			c.Worker, c.Replicas, c.Incarnation = name, p.stores[i], uint64(i+1)
-			c.TLS = func(string) *tls.Config {
-				return &tls.Config{Certificates: []tls.Certificate{id}, RootCAs: roots, ServerName: "w.worker.test"}
-			}
-		})...)
 	}
-	p.a, p.b = engines[0], engines[1]
+	p.a, p.b = p.start(0), p.start(1)
 	p.host(t, p.a, 1, "b")
 	until(t, "b holds a full copy", func() bool { _, full := p.stores[1].Held(addr); return full })
 	return p

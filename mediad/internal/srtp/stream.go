@@ -224,6 +224,8 @@ type Sender struct {
 	rtcp   streams
 
 	headerRTCP rtcp.Header
+
+	reserved uint64 // SRTCP indices that predecessors may have used
 }
 
 // NewSender makes a sender without streams.
@@ -234,6 +236,11 @@ func NewSender(s Suite, k Key) (*Sender, error) {
 	}
 	return &Sender{ctx: ctx}, nil
 }
+
+// Succeed makes a new sender the successor of so many others under its key. Those
+// may have sent reports of an SSRC that no mark tells of, so each begins beyond what
+// they can have used; see indexSkip.
+func (s *Sender) Succeed(lives uint32) { s.reserved = uint64(lives) * indexSkip }
 
 // Seal protects an RTP packet into dst, whose capacity must exceed the
 // packet's length by Overhead. It refuses an index it has used: two packets
@@ -273,6 +280,8 @@ func (s *Sender) SealRTCP(dst, packet []byte) ([]byte, error) {
 		if st = s.rtcp.add(ssrc); st == nil {
 			return nil, ErrStreams
 		}
+		st.index = s.reserved
+		s.ctx.SetIndex(ssrc, uint32(st.index))
 	}
 	out, err := s.ctx.EncryptRTCP(dst[:0], packet, &s.headerRTCP)
 	if err != nil {
@@ -314,7 +323,7 @@ func (s *Sender) Restore(m Mark) error {
 		return ErrStreams
 	}
 	if m.RTCP {
-		st.index = m.Index + indexSkip
+		st.index = max(m.Index+indexSkip, s.reserved)
 		s.ctx.SetIndex(m.SSRC, uint32(st.index))
 		return nil
 	}

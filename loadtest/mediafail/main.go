@@ -63,6 +63,7 @@ type proof struct {
 	tier   *watch.Tier
 	desks  *desks
 	placed []*call
+	made   int // calls placed, refused ones included
 	seen   []*ofFault
 	report *check.Report
 	health *health

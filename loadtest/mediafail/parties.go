@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -165,13 +166,51 @@ func (p *proof) enrol(ctx context.Context, i int) (err error) {
 	return fmt.Errorf("register %s: %w", operator(i), err)
 }
 
-// placeEvery paces new calls.
-const placeEvery = 60 * time.Millisecond
+// placeEvery paces new calls; placing bounds how long it may take until all are
+// answered. One that is refused is placed anew: not that is measured.
+const (
+	placeEvery = 60 * time.Millisecond
+	placing    = 90 * time.Second
+)
 
 // place has every operator talk, and the callers beyond wait.
 func (p *proof) place(ctx context.Context) error {
 	p.say("placing %d calls", p.calls+p.waiting)
-	for i := range p.calls + p.waiting {
+	ctx, cancel := context.WithTimeout(ctx, placing)
+	defer cancel()
+	for p.match() < p.calls {
+		if err := p.placeUpTo(ctx, p.calls); err != nil {
+			return fmt.Errorf("%d of %d operators talk: %w", p.match(), p.calls, err)
+		}
+	}
+	heard := func() bool {
+		for _, c := range p.placed {
+			if c.caller.Result().Media.Received == 0 {
+				return false
+			}
+		}
+		return len(p.placed) == p.calls+p.waiting
+	}
+	for !heard() { // those who are to wait come when nobody is free
+		if err := p.placeUpTo(ctx, p.calls+p.waiting); err != nil {
+			return fmt.Errorf("some callers hear nothing: %w", err)
+		}
+	}
+	return nil
+}
+
+// placeUpTo places one call, unless there are so many, and forgets those refused.
+func (p *proof) placeUpTo(ctx context.Context, most int) error {
+	p.placed = slices.DeleteFunc(p.placed, func(c *call) bool {
+		code := c.caller.Result().Code
+		if code >= 300 {
+			p.say("a call was refused with %d", code)
+		}
+		return code >= 300
+	})
+	if len(p.placed) < most {
+		i := p.made
+		p.made++
 		c, err := p.desks.callers[i%2].Call(endpoint.CallParams{
 			From: fmt.Sprintf("+7495%07d", i), To: lab.SalesNumber, Codecs: []endpoint.Codec{endpoint.PCMA},
 			Suites: suites[i%len(suites) : i%len(suites)+1], Tone: 800, Source: uint16(1 + i), MuxRTCP: i%3 == 0,
@@ -180,24 +219,8 @@ func (p *proof) place(ctx context.Context) error {
 			return err
 		}
 		p.placed = append(p.placed, &call{caller: c})
-		if err := pass(ctx, placeEvery); err != nil {
-			return err
-		}
-		if i+1 != p.calls { // those who are to wait come when nobody is free
-			continue
-		}
-		if err := p.await(ctx, 30*time.Second, "every operator to talk", func() bool { return p.match() == p.calls }); err != nil {
-			return err
-		}
 	}
-	return p.await(ctx, 30*time.Second, "every caller to hear something", func() bool {
-		for _, c := range p.placed {
-			if c.caller.Result().Media.Received == 0 {
-				return false
-			}
-		}
-		return true
-	})
+	return pass(ctx, placeEvery)
 }
 
 // match finds the operator of each call, and returns how many have one.

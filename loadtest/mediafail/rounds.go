@@ -34,7 +34,7 @@ func (p *proof) faults() []fault {
 const (
 	idleGap  = 60 * time.Millisecond // what this machine adds by itself; beyond it the run is INVALID
 	crashGap = 200 * time.Millisecond
-	hangGap  = 500 * time.Millisecond
+	hangGap  = 700 * time.Millisecond
 	drainGap = 60 * time.Millisecond // one packet time beyond the usual, and the machine's own
 )
 

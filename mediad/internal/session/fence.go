@@ -15,7 +15,7 @@ const (
 	// pauseLimit is how long a thread may be away. It wakes by itself each
 	// tidyTime, and nobody is declared dead for a shorter silence than silentLimit
 	// and what the routers' question takes on top.
-	pauseLimit = 150 * time.Millisecond
+	pauseLimit = 250 * time.Millisecond
 	// confirmPatience is how long a standby is waited for. One that is gone has
 	// taken over nothing.
 	confirmPatience = 300 * time.Millisecond

@@ -29,12 +29,8 @@ type heard struct {
 const passedKey = '-'
 
 // keysPressed hands what a worker tells to the actors of this node's calls.
-// Every router is told everything; the others leave it. It is told of silent
-// workers the same way.
+// Every router is told everything; the others leave it.
 func (n *Node) keysPressed(r mediaapi.Reply) {
-	for _, s := range r.Silent {
-		n.workers.suspect(n.life, s)
-	}
 	own := n.owner()
 	for _, p := range r.Digits {
 		call := acd.CallID(p.CallID)

@@ -170,16 +170,19 @@ func (w *workers) serve(ctx context.Context, l *workerLink, c *mediaapi.Client) 
 // remindOnce gathers the reminders of calls that move together.
 const remindOnce = 50 * time.Millisecond
 
-// Silence of a worker at its standby is taken for its end if the worker answers
-// neither of two questions. Two, since this router may itself have been held up
-// during one.
+// A worker that its standby calls silent is asked whether it lives, and so is the
+// standby. The one is taken for dead if it says nothing for silencePatience while
+// the other answers within promptly. Where both are slow, or this router was itself
+// held up, it is the machine or the network that is, and nothing is concluded: a
+// worker that is short of processor time must not be taken for one that hangs, or
+// one after the other would be.
 const (
-	silenceAsked   = 2
-	silencePatient = 60 * time.Millisecond
+	silencePatience = 250 * time.Millisecond
+	promptly        = 50 * time.Millisecond
 )
 
-// suspect asks a worker that its standby hears nothing of whether it lives.
-func (w *workers) suspect(ctx context.Context, s mediaapi.Silent) {
+// suspect looks into what a standby says of a worker.
+func (w *workers) suspect(ctx context.Context, standby *workerLink, s mediaapi.Silent) {
 	w.mu.Lock()
 	l := w.links[acd.WorkerID(s.Worker)]
 	w.mu.Unlock()
@@ -188,18 +191,28 @@ func (w *workers) suspect(ctx context.Context, s mediaapi.Silent) {
 	}
 	go func() {
 		defer l.asking.Store(false)
-		for range silenceAsked {
-			askCtx, cancel := context.WithTimeout(ctx, silencePatient)
-			_, err := w.do(askCtx, l.worker, mediaapi.Request{Command: mediaapi.Ping})
-			cancel()
-			var refused *mediaapi.Error
-			if err == nil || errors.As(err, &refused) || ctx.Err() != nil {
-				return
-			}
+		began := time.Now()
+		witness := make(chan bool, 1)
+		go func() {
+			witness <- w.answers(ctx, standby, promptly)
+		}()
+		alive := w.answers(ctx, l, silencePatience)
+		late := time.Since(began) > silencePatience+promptly
+		if alive || !<-witness || late || ctx.Err() != nil {
+			return // the standby tells again if it hears nothing still
 		}
 		w.log.Warn("media worker is silent to its standby and answers nothing", "worker", l.worker, "incarnation", l.incarnation)
 		w.died(l.worker, l.incarnation)
 	}()
+}
+
+// answers tells whether a worker says anything within a time.
+func (w *workers) answers(ctx context.Context, l *workerLink, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	_, err := w.do(ctx, l.worker, mediaapi.Request{Command: mediaapi.Ping})
+	var refused *mediaapi.Error
+	return err == nil || errors.As(err, &refused)
 }
 
 // beginAnew tells a life of a worker, to which no link is kept, that it is over.
@@ -217,11 +230,17 @@ func (w *workers) beginAnew(ctx context.Context, id acd.WorkerID, meta mediaapi.
 	return err
 }
 
-// listen has the worker tell of keys on this connection.
-func (w *workers) listen(ctx context.Context, l *workerLink, c *mediaapi.Client) {
-	ctx, cancel := context.WithTimeout(ctx, mediaTimeout)
+// listen has the worker tell of keys, and of silent workers, on this connection.
+func (w *workers) listen(life context.Context, l *workerLink, c *mediaapi.Client) {
+	ctx, cancel := context.WithTimeout(life, mediaTimeout)
 	defer cancel()
-	if err := c.Subscribe(ctx, mediaapi.Request{Command: mediaapi.Events}, w.keys); err != nil && ctx.Err() == nil {
+	tell := func(r mediaapi.Reply) {
+		for _, s := range r.Silent {
+			w.suspect(life, l, s)
+		}
+		w.keys(r)
+	}
+	if err := c.Subscribe(ctx, mediaapi.Request{Command: mediaapi.Events}, tell); err != nil && ctx.Err() == nil {
 		w.log.Warn("media worker does not tell of keys", "worker", l.worker, "err", err)
 	}
 }

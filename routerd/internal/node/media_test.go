@@ -12,7 +12,7 @@ import (
 )
 
 // A worker that its standby calls silent is taken for dead only if it does not
-// answer the router either.
+// answer the router either, and the standby does.
 func TestASilentWorkerIsAskedBeforeItIsTakenForDead(t *testing.T) {
 	died := make(chan acd.WorkerID, 4)
 	w := newWorkers(nil, slog.New(slog.DiscardHandler), func(id acd.WorkerID, incarnation uint64) {
@@ -48,18 +48,19 @@ func TestASilentWorkerIsAskedBeforeItIsTakenForDead(t *testing.T) {
 			}
 		}()
 	}
-	w.suspect(t.Context(), mediaapi.Silent{Worker: "hangs", Incarnation: 4}) // a life that is over
-	w.suspect(t.Context(), mediaapi.Silent{Worker: "lives", Incarnation: 5})
-	w.suspect(t.Context(), mediaapi.Silent{Worker: "hangs", Incarnation: 5})
-	w.suspect(t.Context(), mediaapi.Silent{Worker: "hangs", Incarnation: 5}) // it is being asked
+	lives, hangs := w.links["lives"], w.links["hangs"]
+	w.suspect(t.Context(), lives, mediaapi.Silent{Worker: "hangs", Incarnation: 4}) // a life that is over
+	w.suspect(t.Context(), hangs, mediaapi.Silent{Worker: "lives", Incarnation: 5})
+	w.suspect(t.Context(), lives, mediaapi.Silent{Worker: "hangs", Incarnation: 5})
+	w.suspect(t.Context(), lives, mediaapi.Silent{Worker: "hangs", Incarnation: 5}) // it is being asked
 	const longest = 10 * time.Second
 	for _, want := range []struct {
 		what string
 		seen func() bool
 	}{
-		{"the living worker's answer", func() bool { return len(answered) == 1 }},
+		{"the living worker's answers", func() bool { return len(answered) == 2 }},
 		{"the death of the silent one", func() bool { return len(died) == 1 }},
-		{"the end of all questions", func() bool { return !w.links["lives"].asking.Load() && !w.links["hangs"].asking.Load() }},
+		{"the end of all questions", func() bool { return !lives.asking.Load() && !hangs.asking.Load() }},
 	} {
 		for began := time.Now(); !want.seen(); pause(t.Context(), time.Millisecond) {
 			if time.Since(began) > longest {
@@ -67,7 +68,18 @@ func TestASilentWorkerIsAskedBeforeItIsTakenForDead(t *testing.T) {
 			}
 		}
 	}
-	if id := <-died; id != "hangs" || len(died) != 0 || len(answered) != 1 {
+	if id := <-died; id != "hangs" || len(died) != 0 || len(answered) != 2 {
 		t.Errorf("%s died and %d more; the living one answered %d times", id, len(died), len(answered))
+	}
+	// A standby that does not answer either is no witness.
+	w.links["hangs too"] = &workerLink{worker: "hangs too", incarnation: 5, ready: make(chan struct{})}
+	w.suspect(t.Context(), w.links["hangs too"], mediaapi.Silent{Worker: "hangs", Incarnation: 5})
+	for began := time.Now(); hangs.asking.Load(); pause(t.Context(), time.Millisecond) {
+		if time.Since(began) > longest {
+			t.Fatal("the question never ends")
+		}
+	}
+	if len(died) != 0 {
+		t.Errorf("%s was taken for dead on the word of one that answers nothing", <-died)
 	}
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -16,83 +19,154 @@ import (
 
 // runExport is the subcommand
 //
-//	mediad export -dir D [-dir D2 ...] -master-key FILE -call ID -out FILE.wav [-json]
+//	mediad export -config FILE|-dir D [-dir D2 ...] -master-key FILE -call ID -out FILE.wav
 //
-// It writes a call's recording as a stereo WAV file, which appears under its
-// name only when it is whole, and prints what the recording holds and lacks.
-// With -json the report is JSON and is written next to the file too, under the
-// same name with .json.
-func runExport(args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("mediad export", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	var dirs []string
+// It writes a call's recording as a stereo WAV file and beside it FILE.json, what
+// the recording holds and lacks, and FILE.wav.sha256, for sha256sum -c. The WAV
+// file appears under its name only when all are whole. A worker's configuration
+// says where its recordings, its store and its key are; further folders may be
+// named too.
+func runExport(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var e export
+	flags := flag.NewFlagSet("export", flag.ContinueOnError)
 	flags.Func("dir", "recording `folder` of a worker; repeat it for every worker that may hold a part", func(dir string) error {
-		dirs = append(dirs, dir)
+		e.from.Dirs = append(e.from.Dirs, dir)
 		return nil
 	})
+	file := flags.String("config", "", "`file` of a worker, for its recordings, store and key")
 	masterFile := flags.String("master-key", "", "`file` with the master key, 32 bytes in base64")
-	call := flags.String("call", "", "call `id`")
-	out := flags.String("out", "", "WAV `file` to write")
-	asJSON := flags.Bool("json", false, "print the report as JSON, and write it next to the WAV file")
-	if err := flags.Parse(args); err != nil {
+	flags.StringVar(&e.call, "call", "", "call `id`")
+	flags.StringVar(&e.out, "out", "", "WAV `file` to write")
+	flags.Func("since", "leave out what was recorded before this `time`, such as 2026-03-01T09:00:00Z or 2026-03-01", timeFlag(&e.from.Since))
+	flags.Func("until", "leave out what was recorded after this `time`", timeFlag(&e.from.Until))
+	asJSON := flags.Bool("json", false, "print the report as JSON")
+	if err := parse(flags, args, stderr); err != nil {
 		return err
 	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("export: unexpected argument %q", flags.Arg(0))
-	}
-	var faults []error
-	for _, f := range []struct {
-		name    string
-		missing bool
-	}{{"-dir", len(dirs) == 0}, {"-master-key", *masterFile == ""}, {"-call", *call == ""}, {"-out", *out == ""}} {
-		if f.missing {
-			faults = append(faults, fmt.Errorf("export: %s is missing", f.name))
-		}
-	}
-	if len(faults) > 0 {
-		return errors.Join(faults...)
-	}
-	master, err := record.ReadMasterKey(*masterFile)
-	if err != nil {
+	if err := e.take(*file, *masterFile); err != nil {
 		return err
 	}
-	report, err := exportFile(dirs, master, *call, *out)
+	report, err := e.write(ctx)
 	if err != nil {
 		return err
 	}
 	if !*asJSON {
-		return printReport(stdout, *out, report)
+		return printReport(stdout, e.out, report)
 	}
-	text, err := json.MarshalIndent(report, "", "  ")
+	text, err := reportText(report)
 	if err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	text = append(text, '\n')
-	if err := os.WriteFile(strings.TrimSuffix(*out, ".wav")+".json", text, 0o600); err != nil {
-		return fmt.Errorf("write report: %w", err)
+		return err
 	}
 	_, err = stdout.Write(text)
 	return err
 }
 
-func exportFile(dirs []string, master []byte, call, out string) (record.Report, error) {
-	f, err := os.CreateTemp(filepath.Dir(out), ".export-*")
+// timeFlag reads a time or a day.
+func timeFlag(into *time.Time) func(string) error {
+	return func(s string) (err error) {
+		if *into, err = time.Parse(time.RFC3339, s); err != nil {
+			*into, err = time.Parse(time.DateOnly, s)
+		}
+		return err
+	}
+}
+
+// export is one call's way into files.
+type export struct {
+	from      record.Sources
+	master    []byte
+	call, out string
+}
+
+// take checks what was given, and reads the files that were named.
+func (e *export) take(file, masterFile string) error {
+	if file != "" {
+		cfg, err := loadRecording("export", file)
+		if err != nil {
+			return err
+		}
+		kept, err := storeOf(cfg)
+		if err != nil {
+			return err
+		}
+		if kept != nil {
+			e.from.Store = kept
+		}
+		e.from.Dirs = append(e.from.Dirs, cfg.Recording.Dir)
+		e.master = cfg.MasterKey
+	}
+	var faults []error
+	for _, f := range []struct {
+		name    string
+		missing bool
+	}{{"-dir", len(e.from.Dirs) == 0}, {"-master-key", masterFile == "" && e.master == nil}, {"-call", e.call == ""}, {"-out", e.out == ""}} {
+		if f.missing {
+			faults = append(faults, fmt.Errorf("export: %s is missing", f.name))
+		}
+	}
+	if len(faults) > 0 || masterFile == "" {
+		return errors.Join(faults...)
+	}
+	master, err := record.ReadMasterKey(masterFile)
+	e.master = master
+	return err
+}
+
+// beside is the name of a file next to the WAV file.
+func (e *export) beside(suffix string) string { return strings.TrimSuffix(e.out, ".wav") + suffix }
+
+func (e *export) write(ctx context.Context) (record.Report, error) {
+	f, err := os.CreateTemp(filepath.Dir(e.out), ".export-*")
 	if err != nil {
 		return record.Report{}, fmt.Errorf("write recording: %w", err)
 	}
 	defer os.Remove(f.Name()) // nothing is there once it has its own name
 	defer f.Close()
-	report, err := record.Export(dirs, master, call, f)
+	report, err := record.Export(ctx, e.from, e.master, e.call, f)
 	if err != nil {
+		return report, err
+	}
+	if report.SHA256, err = sumOf(f); err != nil {
 		return report, err
 	}
 	if err := f.Close(); err != nil {
 		return report, fmt.Errorf("write recording: %w", err)
 	}
-	if err := os.Rename(f.Name(), out); err != nil {
+	text, err := reportText(report)
+	if err != nil {
+		return report, err
+	}
+	if err := os.WriteFile(e.beside(".json"), text, 0o600); err != nil {
+		return report, fmt.Errorf("write report: %w", err)
+	}
+	sum := fmt.Sprintf("%s  %s\n", report.SHA256, filepath.Base(e.out))
+	if err := os.WriteFile(e.out+".sha256", []byte(sum), 0o600); err != nil {
+		return report, fmt.Errorf("write sum: %w", err)
+	}
+	if err := os.Rename(f.Name(), e.out); err != nil {
 		return report, fmt.Errorf("write recording: %w", err)
 	}
 	return report, nil
+}
+
+// sumOf is the SHA-256 of a file, in hex.
+func sumOf(f *os.File) (string, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return "", fmt.Errorf("sum recording: %w", err)
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("sum recording: %w", err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func reportText(r record.Report) ([]byte, error) {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write report: %w", err)
+	}
+	return append(text, '\n'), nil
 }
 
 func printReport(w io.Writer, out string, r record.Report) error {
@@ -102,10 +176,14 @@ func printReport(w io.Writer, out string, r record.Report) error {
 		fmt.Fprintf(&b, "  %-5s leg %s: %s, %d packets, %d lost\n", leg.Side, leg.Leg, leg.Codec, leg.Packets, leg.Lost)
 	}
 	for _, gap := range r.Gaps {
-		fmt.Fprintf(&b, "  gap   leg %s at %v: %v, %d packets\n", gap.Leg, gap.At.Round(time.Millisecond), gap.Duration.Round(time.Millisecond), gap.Packets)
+		fmt.Fprintf(&b, "  gap   leg %s at %v: %v, %d packets, %s\n", gap.Leg, gap.At.Round(time.Millisecond), gap.Duration.Round(time.Millisecond), gap.Packets, gap.Reason)
 	}
-	if r.Damaged+r.Undecodable+r.Erased > 0 {
-		fmt.Fprintf(&b, "  damaged records %d, undecodable payloads %d, segments with erased keys %d\n", r.Damaged, r.Undecodable, r.Erased)
+	for _, p := range r.Pauses {
+		fmt.Fprintf(&b, "  pause at %v: %v\n", p.At.Round(time.Millisecond), p.Duration.Round(time.Millisecond))
+	}
+	if r.Damaged+r.Undecodable+r.Erased+r.Missing > 0 {
+		fmt.Fprintf(&b, "  damaged records %d, undecodable payloads %d, segments with erased keys %d, segments not found %d\n",
+			r.Damaged, r.Undecodable, r.Erased, r.Missing)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

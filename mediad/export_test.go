@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -56,18 +58,25 @@ func TestExportWritesWAVAndReport(t *testing.T) {
 	dir, key := recorded(t)
 	out := filepath.Join(t.TempDir(), "abc.wav")
 	var stdout bytes.Buffer
-	if err := runExport([]string{"-dir", dir, "-dir", t.TempDir(), "-master-key", key, "-call", "abc", "-out", out}, &stdout, io.Discard); err != nil {
+	if err := runExport(context.Background(), []string{"-dir", dir, "-dir", t.TempDir(), "-master-key", key, "-call", "abc", "-out", out}, &stdout, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	if want := "2s at 8000 Hz, PCMA"; !strings.Contains(stdout.String(), want) {
 		t.Errorf("printed %q, want %q in it", stdout.String(), want)
 	}
-	if want := "gap   leg 2 at 1s: 20ms, 1 packets"; !strings.Contains(stdout.String(), want) {
+	if want := "gap   leg 2 at 1s: 20ms, 1 packets, lost"; !strings.Contains(stdout.String(), want) {
 		t.Errorf("printed %q, want %q in it", stdout.String(), want)
 	}
-	info, err := os.Stat(out)
-	if err != nil || info.Size() != 44+2*8000*4 {
-		t.Errorf("file: %v, %v", info, err)
+	wav, err := os.ReadFile(out)
+	if err != nil || len(wav) != 44+2*8000*4 {
+		t.Errorf("file of %d bytes, %v", len(wav), err)
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256(wav))
+	if got, err := os.ReadFile(out + ".sha256"); err != nil || string(got) != sum+"  abc.wav\n" {
+		t.Errorf("sum %q, %v", got, err)
+	}
+	if got, err := os.ReadFile(strings.TrimSuffix(out, ".wav") + ".json"); err != nil || !strings.Contains(string(got), `"sha256": "`+sum+`"`) {
+		t.Errorf("report %s, %v", got, err)
 	}
 }
 
@@ -75,7 +84,7 @@ func TestExportPrintsAndKeepsJSON(t *testing.T) {
 	dir, key := recorded(t)
 	out := filepath.Join(t.TempDir(), "abc.wav")
 	var stdout bytes.Buffer
-	if err := runExport([]string{"-json", "-dir", dir, "-master-key", key, "-call", "abc", "-out", out}, &stdout, io.Discard); err != nil {
+	if err := runExport(context.Background(), []string{"-json", "-dir", dir, "-master-key", key, "-call", "abc", "-out", out}, &stdout, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	kept, err := os.ReadFile(strings.TrimSuffix(out, ".wav") + ".json")
@@ -99,7 +108,7 @@ func TestFailedExportLeavesNoFile(t *testing.T) {
 	out := filepath.Join(folder, "abc.wav")
 	f := func(want error, text string, args ...string) {
 		t.Helper()
-		err := runExport(args, io.Discard, io.Discard)
+		err := runExport(context.Background(), args, io.Discard, io.Discard)
 		if err == nil || (want != nil && !errors.Is(err, want)) || !strings.Contains(err.Error(), text) {
 			t.Errorf("error is %v, want %v with %q", err, want, text)
 		}

@@ -4,7 +4,10 @@
 // SIP, queues or agents.
 //
 //	mediad -config FILE [-check]
-//	mediad export -dir D -master-key FILE -call ID -out FILE.wav
+//	mediad export -config FILE|-dir D -master-key FILE -call ID -out FILE.wav
+//	mediad retention -config FILE [-dry-run]
+//	mediad hold|release|erase -config FILE -call ID -who NAME -why TEXT
+//	mediad ledger -dir D [-call ID]
 package main
 
 import (
@@ -39,8 +42,17 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) > 0 && args[0] == "export" {
-		return runExport(args[1:], stdout, stderr)
+	if len(args) > 0 {
+		switch args[0] {
+		case "export":
+			return runExport(ctx, args[1:], stdout, stderr)
+		case "retention":
+			return runRetention(ctx, args[1:], stdout, stderr)
+		case "hold", "release", "erase":
+			return runPerson(ctx, args[0], args[1:], stdout, stderr)
+		case "ledger":
+			return runLedger(args[1:], stdout, stderr)
+		}
 	}
 	flags := flag.NewFlagSet("mediad", flag.ContinueOnError)
 	flags.SetOutput(stderr)

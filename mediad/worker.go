@@ -38,6 +38,8 @@ type worker struct {
 	log         *slog.Logger
 	incarnation atomic.Uint64
 	recording   *record.Log
+	keeping     chan struct{} // closed when the keeper has ended
+	endKeeping  context.CancelFunc
 	store       *standby.Store
 	replication net.Listener
 	engine      *session.Engine
@@ -96,10 +98,20 @@ func (w *worker) openRecording() (err error) {
 	if w.cfg.MasterKey == nil {
 		return nil
 	}
-	w.recording, err = record.Open(w.cfg.Recording.Dir, w.cfg.MasterKey, record.Config{Logger: w.log})
+	w.recording, err = record.Open(w.cfg.Recording.Dir, w.cfg.MasterKey, record.Config{SegmentAge: w.cfg.Recording.SegmentAge, Logger: w.log})
 	if err != nil {
 		return fmt.Errorf("open recording log: %w", err)
 	}
+	keeper, err := keeperOf(w.cfg, w.log)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.keeping, w.endKeeping = make(chan struct{}), cancel
+	go func() {
+		defer close(w.keeping)
+		keeper.Run(ctx, w.recording.Sealed())
+	}()
 	return nil
 }
 
@@ -333,6 +345,10 @@ func (w *worker) close() {
 	}
 	if w.store != nil {
 		w.store.Close()
+	}
+	if w.keeping != nil {
+		w.endKeeping()
+		<-w.keeping
 	}
 	if w.recording != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -69,12 +69,6 @@ type Gossip struct {
 	KeyFile string   `yaml:"key_file"`
 }
 
-// Recording is where calls are recorded and under which key.
-type Recording struct {
-	Dir           string `yaml:"dir"`
-	MasterKeyFile string `yaml:"master_key_file"`
-}
-
 // Listen is one address.
 type Listen struct {
 	Listen string `yaml:"listen"`
@@ -198,14 +192,6 @@ func (c *Config) checkMedia(t *tree) {
 	if c.Media.MaxLegs < 0 {
 		t.fault("media.max_legs", "must not be negative")
 	}
-}
-
-func (c *Config) checkRecording(t *tree) {
-	if c.Recording == (Recording{}) {
-		return
-	}
-	c.checkPath(t, "recording.dir", c.Recording.Dir, true)
-	c.MasterKey = loadKey(t, "recording.master_key_file", c.Recording.MasterKeyFile)
 }
 
 // loadKey reads 32 bytes in base64.

@@ -75,6 +75,32 @@ func TestWholeFileIsRead(t *testing.T) {
 	}
 }
 
+// How long recordings are kept, and where they go.
+func TestRecordingIsReadWhole(t *testing.T) {
+	dir := site(t)
+	text := strings.Replace(whole, "DIR/secret}\nmetrics", `DIR/secret, keep: 400d, segment_age: 5m, full: keep_new, min_free_megabytes: 10,
+  queues: [{queue: sales, keep: 30d}, {queue: billing, keep: 36h}],
+  store: {s3: {endpoint: "https://s3.example:9000", region: x, bucket: calls, access_key_file: DIR/short, secret_key_file: DIR/secret, ca: DIR/m1.pem}}}
+metrics`, 1)
+	c, err := Load(write(t, dir, "mediad.yaml", strings.ReplaceAll(text, "DIR", dir)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := c.Recording
+	keep, queues := r.Keeps()
+	if keep != 9600*time.Hour || queues["sales"] != 720*time.Hour || queues["billing"] != 36*time.Hour || r.SegmentAge != 5*time.Minute ||
+		r.Full != KeepNew || r.MinFree != 10 || r.Store.S3.URL.Host != "s3.example:9000" || r.Store.S3.AccessKey != "AAAA" || r.Store.S3.Roots == nil {
+		t.Errorf("%+v", r)
+	}
+	c, err = Load(write(t, dir, "mediad.yaml", strings.ReplaceAll(whole, "DIR", dir)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keep, queues := c.Recording.Keeps(); keep != 8760*time.Hour || len(queues) != 0 || c.Recording.Full != KeepOld || c.Recording.SegmentAge != 15*time.Minute {
+		t.Errorf("without a word: %v, %+v", keep, c.Recording)
+	}
+}
+
 // The least that a worker beside a lone Kamailio needs.
 func TestWorkerMayStandAlone(t *testing.T) {
 	dir := site(t)
@@ -120,6 +146,16 @@ func TestAllFaultsAreTold(t *testing.T) {
 	f("20000-39999", "20000", "6: media.ports: port range")
 	f("key_file: DIR/secret}\nprompts", "key_file: DIR/short}\nprompts", "7: gossip.key_file")
 	f("DIR/secret}\nmetrics", "DIR/none}\nmetrics", "9: recording.master_key_file")
+	rec := func(more string) string { return "DIR/secret, " + more + "}\nmetrics" }
+	f("DIR/secret}\nmetrics", rec("keep: 1h, segment_age: 2h, full: stop, min_free_megabytes: -1"), `9: recording.segment_age: want 1s to 1h0m0s`,
+		`9: recording.keep: "1h": want days such as 365d`, "9: recording.min_free_megabytes: must not", `9: recording.full: "stop": want keep_old or keep_new`)
+	f("DIR/secret}\nmetrics", rec("queues: [{queue: a, keep: forever}, {queue: a, keep: 30d}, {keep: 30d}]"), `9: recording.queues[0].keep: "forever"`,
+		`9: recording.queues[1].queue: "a" is given twice`, "9: recording.queues[2].queue: is missing")
+	f("DIR/secret}\nmetrics", rec("store: {dir: DIR/rec}"), "9: recording.store.dir: is recording.dir itself")
+	f("DIR/secret}\nmetrics", rec("store: {dir: here}"), `9: recording.store.dir: "here" is not an absolute path`)
+	f("DIR/secret}\nmetrics", rec("store: {dir: DIR/x, s3: {endpoint: host, access_key_file: DIR/none, ca: DIR/secret}}"), "9: recording.store: needs either dir or s3",
+		`9: recording.store.s3.endpoint: "host" is not https://`, "9: recording.store.s3.bucket: is missing", "9: recording.store.s3.access_key_file: open",
+		"9: recording.store.s3.secret_key_file: is missing", "9: recording.store.s3.ca: "+dir+"/secret holds no certificate")
 	f("prompts: DIR", "prompts: DIR/secret", "8: prompts")
 	f("drain: 90s", "drain: soon", "11: drain")
 	f("drain: 90s", "drain: 90s\ndrain: 80s", "12: ")

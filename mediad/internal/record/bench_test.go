@@ -1,6 +1,7 @@
 package record
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -64,7 +65,7 @@ func BenchmarkExport(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				report, err := Export([]string{dir}, testMaster, "c", f)
+				report, err := Export(context.Background(), Sources{Dirs: []string{dir}}, testMaster, "c", f)
 				f.Close()
 				if err != nil || report.Duration != time.Hour {
 					b.Fatalf("%v, %v", report.Duration, err)

@@ -140,7 +140,7 @@ func TestAnyTornTailIsCutOff(t *testing.T) {
 		if err := l.Close(context.Background()); err != nil {
 			rt.Fatal(err)
 		}
-		rec, err := readRecording([]string{torn}, testMaster, "c")
+		rec, err := readRecording(context.Background(), Sources{Dirs: []string{torn}}, testMaster, "c")
 		if want == 0 {
 			if !errors.Is(err, ErrNoRecording) {
 				rt.Fatalf("error %v, want none to be found", err)

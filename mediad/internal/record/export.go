@@ -1,6 +1,7 @@
 package record
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sync"
@@ -9,16 +10,16 @@ import (
 
 // Export writes a call as a stereo WAV file to w, the customer on the left and
 // the operator on the right: 8 kHz where both sides sent G.711, otherwise
-// 48 kHz. Each of dirs is one worker's log; several may hold parts of the call,
-// or the same packets. Logs may be open for writing meanwhile.
+// 48 kHz. Several workers may hold parts of the call, or the same packets. Logs
+// may be open for writing meanwhile.
 //
 // Errors: ErrNoRecording, ErrErased, ErrMasterKey, and those of the disk.
-func Export(dirs []string, master []byte, call string, w io.WriteSeeker) (Report, error) {
-	rec, err := readRecording(dirs, master, call)
+func Export(ctx context.Context, from Sources, master []byte, call string, w io.WriteSeeker) (Report, error) {
+	rec, err := readRecording(ctx, from, master, call)
 	if err != nil {
 		return Report{}, fmt.Errorf("export %s: %w", call, err)
 	}
-	report := Report{Call: call, Segments: rec.segments, Erased: rec.erased, Damaged: rec.damaged}
+	report := Report{Call: call, Segments: rec.segments, Erased: rec.erased, Damaged: rec.damaged, Missing: rec.missing}
 	runs, pauses, duplicates := timeline(rec.sources)
 	report.Duplicates = duplicates
 	if len(runs) == 0 {

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"math"
@@ -193,7 +194,7 @@ func TestDigitsAreNoLossAndNotStored(t *testing.T) {
 	if p := power(s.part(s.left, 810*ms, 990*ms)); p != 0 {
 		t.Errorf("power %.0f during the digit", p)
 	}
-	rec, err := readRecording([]string{dir}, testMaster, "c")
+	rec, err := readRecording(context.Background(), Sources{Dirs: []string{dir}}, testMaster, "c")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,7 +148,7 @@ func exportCall(t testing.TB, call string, dirs ...string) (stereo, Report) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	report, err := Export(dirs, testMaster, call, f)
+	report, err := Export(context.Background(), Sources{Dirs: dirs}, testMaster, call, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func exportError(t testing.TB, master []byte, call string, dirs ...string) error
 		t.Fatal(err)
 	}
 	defer f.Close()
-	_, err = Export(dirs, master, call, f)
+	_, err = Export(context.Background(), Sources{Dirs: dirs}, master, call, f)
 	return err
 }
 

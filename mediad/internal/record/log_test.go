@@ -477,7 +477,7 @@ func TestArrivalIsMonotonic(t *testing.T) {
 	p := &Packet{Call: "c", Leg: "1", Codec: "PCMA", Arrival: now, Payload: make([]byte, 160)}
 	appendAll(t, l, []*Packet{p})
 	closeLog(t, l)
-	rec, err := readRecording([]string{dir}, testMaster, "c")
+	rec, err := readRecording(context.Background(), Sources{Dirs: []string{dir}}, testMaster, "c")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -157,7 +158,7 @@ func TestNothingOfAPauseIsInTheLog(t *testing.T) {
 	l.Stop("c")
 	say("4111 1111", 30)
 	closeLog(t, l)
-	rec, err := readRecording([]string{dir}, testMaster, "c")
+	rec, err := readRecording(context.Background(), Sources{Dirs: []string{dir}}, testMaster, "c")
 	if err != nil {
 		t.Fatal(err)
 	}

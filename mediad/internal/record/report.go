@@ -29,7 +29,9 @@ type Report struct {
 	Undecodable  int // payloads the codec refused
 	Damaged      int // unreadable places in the segments
 	Erased       int // segments whose keys were destroyed
+	Missing      int // segments that could not be found
 	Segments     int
+	SHA256       string // of the file, in hex, where somebody has worked it out
 }
 
 // Gap is time in which a leg should have been heard and was not.
@@ -98,9 +100,11 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		Undecodable  int       `json:"undecodable"`
 		Damaged      int       `json:"damaged"`
 		Erased       int       `json:"erased"`
+		Missing      int       `json:"missing"`
 		Segments     int       `json:"segments"`
+		SHA256       string    `json:"sha256,omitempty"`
 	}{r.Call, r.Start, r.Duration.Seconds(), r.Rate, r.Codec, r.PacketsLeft, r.PacketsRight, r.LostLeft, r.LostRight,
-		append([]Gap{}, r.Gaps...), append([]Pause{}, r.Pauses...), r.Legs, r.Duplicates, r.Undecodable, r.Damaged, r.Erased, r.Segments})
+		append([]Gap{}, r.Gaps...), append([]Pause{}, r.Pauses...), r.Legs, r.Duplicates, r.Undecodable, r.Damaged, r.Erased, r.Missing, r.Segments, r.SHA256})
 }
 
 // MarshalJSON gives times in seconds.

@@ -48,7 +48,7 @@ func (l *Log) rescue(base string) error {
 		// Died while making it, before any record; or damaged beyond reading.
 		// It is kept under another name for a person to look at.
 		l.cfg.Logger.Warn("segment without a readable header set aside", "segment", filepath.Base(base))
-		return os.Rename(base+openSuffix, base+".damaged")
+		return os.Rename(base+openSuffix, base+damagedSuffix)
 	}
 	if err != nil {
 		return err

@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	openSuffix   = ".open"
-	sealedSuffix = ".seg"
-	keysSuffix   = ".keys"
+	openSuffix    = ".open"
+	sealedSuffix  = ".seg"
+	keysSuffix    = ".keys"
+	damagedSuffix = ".damaged"
 )
 
 // fileSystem is what the writer needs of a disk.

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,9 +14,23 @@ import (
 
 // A segment's files by their names, for those who move them.
 const (
-	SealedSuffix = sealedSuffix
-	KeysSuffix   = keysSuffix
+	SealedSuffix  = sealedSuffix
+	OpenSuffix    = openSuffix
+	KeysSuffix    = keysSuffix
+	DamagedSuffix = damagedSuffix // what Open could not read and set aside
 )
+
+// Unreadable tells whether ReadTable failed because of what the file holds,
+// rather than because of the disk.
+func Unreadable(err error) bool { return errors.Is(err, errHeader) }
+
+// SyncDir makes names given and taken in a folder durable.
+func SyncDir(dir string) error {
+	if err := (disk{}).syncDir(dir); err != nil {
+		return fmt.Errorf("fsync folder: %w", err)
+	}
+	return nil
+}
 
 // Created is when the segment of that name was begun, and whether the name is
 // a segment's at all. Suffixes are taken off.
@@ -35,7 +50,7 @@ func Created(name string) (time.Time, bool) {
 // SegmentName is the name of a segment from that of one of its files.
 func SegmentName(file string) string {
 	name := filepath.Base(file)
-	for _, suffix := range []string{sealedSuffix, openSuffix, keysSuffix} {
+	for _, suffix := range []string{sealedSuffix, openSuffix, keysSuffix, damagedSuffix} {
 		name = strings.TrimSuffix(name, suffix)
 	}
 	return name

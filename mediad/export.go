@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,8 @@ import (
 // the recording holds and lacks, and FILE.wav.sha256, for sha256sum -c. The WAV
 // file appears under its name only when all are whole. A worker's configuration
 // says where its recordings, its store and its key are; further folders may be
-// named too.
+// named too. With -peaks FILE.peaks.json outlines the sound, with -ogg each leg that
+// sent Opus has a FILE.legN.ogg of its own.
 func runExport(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var e export
 	flags := flag.NewFlagSet("export", flag.ContinueOnError)
@@ -39,6 +41,8 @@ func runExport(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	flags.StringVar(&e.out, "out", "", "WAV `file` to write")
 	flags.Func("since", "leave out what was recorded before this `time`, such as 2026-03-01T09:00:00Z or 2026-03-01", timeFlag(&e.from.Since))
 	flags.Func("until", "leave out what was recorded after this `time`", timeFlag(&e.from.Until))
+	flags.BoolVar(&e.ogg, "ogg", false, "write each leg's Opus into an Ogg file too, as it was sent")
+	flags.BoolVar(&e.peaks, "peaks", false, "write an outline of the sound too, in the format of audiowaveform")
 	asJSON := flags.Bool("json", false, "print the report as JSON")
 	if err := parse(flags, args, stderr); err != nil {
 		return err
@@ -49,6 +53,11 @@ func runExport(ctx context.Context, args []string, stdout, stderr io.Writer) err
 	report, err := e.write(ctx)
 	if err != nil {
 		return err
+	}
+	if e.ogg {
+		if err := e.writeOgg(ctx, stderr); err != nil {
+			return err
+		}
 	}
 	if !*asJSON {
 		return printReport(stdout, e.out, report)
@@ -73,9 +82,10 @@ func timeFlag(into *time.Time) func(string) error {
 
 // export is one call's way into files.
 type export struct {
-	from      record.Sources
-	master    []byte
-	call, out string
+	from       record.Sources
+	master     []byte
+	call, out  string
+	ogg, peaks bool
 }
 
 // take checks what was given, and reads the files that were named.
@@ -122,7 +132,11 @@ func (e *export) write(ctx context.Context) (record.Report, error) {
 	}
 	defer os.Remove(f.Name()) // nothing is there once it has its own name
 	defer f.Close()
-	report, err := record.Export(ctx, e.from, e.master, e.call, f)
+	var peaks *record.Peaks
+	if e.peaks {
+		peaks = new(record.Peaks)
+	}
+	report, err := record.ExportWithPeaks(ctx, e.from, e.master, e.call, f, peaks)
 	if err != nil {
 		return report, err
 	}
@@ -139,6 +153,15 @@ func (e *export) write(ctx context.Context) (record.Report, error) {
 	if err := os.WriteFile(e.beside(".json"), text, 0o600); err != nil {
 		return report, fmt.Errorf("write report: %w", err)
 	}
+	if peaks != nil {
+		text, err := json.Marshal(peaks)
+		if err != nil {
+			return report, fmt.Errorf("write peaks: %w", err)
+		}
+		if err := os.WriteFile(e.beside(".peaks.json"), text, 0o600); err != nil {
+			return report, fmt.Errorf("write peaks: %w", err)
+		}
+	}
 	sum := fmt.Sprintf("%s  %s\n", report.SHA256, filepath.Base(e.out))
 	if err := os.WriteFile(e.out+".sha256", []byte(sum), 0o600); err != nil {
 		return report, fmt.Errorf("write sum: %w", err)
@@ -147,6 +170,21 @@ func (e *export) write(ctx context.Context) (record.Report, error) {
 		return report, fmt.Errorf("write recording: %w", err)
 	}
 	return report, nil
+}
+
+// writeOgg writes the legs' own files; a leg that sent no Opus has none.
+func (e *export) writeOgg(ctx context.Context, stderr io.Writer) error {
+	legs, err := record.ExportOgg(ctx, e.from, e.master, e.call, func(leg string, _ record.Side) (io.WriteCloser, error) {
+		return os.OpenFile(e.beside(".leg"+url.PathEscape(leg)+".ogg"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	})
+	if errors.Is(err, record.ErrNotOpus) {
+		fmt.Fprintln(stderr, "no Ogg file: no leg sent Opus")
+		return nil
+	}
+	for _, l := range legs {
+		fmt.Fprintf(stderr, "leg %s, %s: %d packets, %v to be concealed, %d left out\n", l.Leg, l.Side, l.Packets, l.Concealed.Round(time.Millisecond), l.LeftOut)
+	}
+	return err
 }
 
 // sumOf is the SHA-256 of a file, in hex.

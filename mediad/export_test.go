@@ -80,6 +80,27 @@ func TestExportWritesWAVAndReport(t *testing.T) {
 	}
 }
 
+// The outline is beside the file; Ogg files are of Opus only, and it is said.
+func TestExportOutlinesTheSound(t *testing.T) {
+	dir, key := recorded(t)
+	out := filepath.Join(t.TempDir(), "abc.wav")
+	var stderr bytes.Buffer
+	if err := runExport(context.Background(), []string{"-peaks", "-ogg", "-since", "2026-01-01", "-dir", dir, "-master-key", key, "-call", "abc", "-out", out}, io.Discard, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	peaks, err := os.ReadFile(strings.TrimSuffix(out, ".wav") + ".peaks.json")
+	if err != nil || !strings.HasPrefix(string(peaks), `{"version":2,"channels":2,"sample_rate":8000,"samples_per_pixel":800,"bits":8,"length":20,`) {
+		t.Errorf("%.100s, %v", peaks, err)
+	}
+	if !strings.Contains(stderr.String(), "no leg sent Opus") {
+		t.Errorf("%q", stderr.String())
+	}
+	err = runExport(context.Background(), []string{"-until", "2026-01-01", "-dir", dir, "-master-key", key, "-call", "abc", "-out", out}, io.Discard, io.Discard)
+	if !errors.Is(err, record.ErrNoRecording) {
+		t.Errorf("before its time: %v", err)
+	}
+}
+
 func TestExportPrintsAndKeepsJSON(t *testing.T) {
 	dir, key := recorded(t)
 	out := filepath.Join(t.TempDir(), "abc.wav")

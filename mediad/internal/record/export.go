@@ -15,6 +15,12 @@ import (
 //
 // Errors: ErrNoRecording, ErrErased, ErrMasterKey, and those of the disk.
 func Export(ctx context.Context, from Sources, master []byte, call string, w io.WriteSeeker) (Report, error) {
+	return ExportWithPeaks(ctx, from, master, call, w, nil)
+}
+
+// ExportWithPeaks does as Export does, and outlines the sound in peaks, if that is
+// not nil.
+func ExportWithPeaks(ctx context.Context, from Sources, master []byte, call string, w io.WriteSeeker, peaks *Peaks) (Report, error) {
 	rec, err := readRecording(ctx, from, master, call)
 	if err != nil {
 		return Report{}, fmt.Errorf("export %s: %w", call, err)
@@ -29,7 +35,7 @@ func Export(ctx context.Context, from Sources, master []byte, call string, w io.
 	report.Start = time.Unix(0, origin).UTC()
 	report.describe(runs, pauses, origin)
 	report.Rate = fileRate(runs, origin)
-	if err := report.render(runs, origin, w); err != nil {
+	if err := report.render(runs, origin, w, peaks); err != nil {
 		return report, fmt.Errorf("export %s: %w", call, err)
 	}
 	report.listPauses(pauses, origin)
@@ -90,7 +96,7 @@ func (c *channel) play(from int64, n int) {
 }
 
 // render plays all runs, a second at a time, the two sides beside each other.
-func (r *Report) render(runs []*run, origin int64, w io.WriteSeeker) error {
+func (r *Report) render(runs []*run, origin int64, w io.WriteSeeker, peaks *Peaks) error {
 	var channels [2]channel
 	for _, run := range runs {
 		p, err := newPlayer(run, r.Rate, origin)
@@ -103,6 +109,10 @@ func (r *Report) render(runs []*run, origin int64, w io.WriteSeeker) error {
 	out, err := newWAVWriter(w, r.Rate)
 	if err != nil {
 		return err
+	}
+	if peaks != nil {
+		peaks.begin(r.Rate)
+		defer peaks.flush()
 	}
 	for from := int64(0); ; from += int64(r.Rate) {
 		var wait sync.WaitGroup
@@ -117,8 +127,12 @@ func (r *Report) render(runs []*run, origin int64, w io.WriteSeeker) error {
 			}
 			used = max(used, channels[i].used)
 		}
-		if err := out.write(channels[Customer].mix[:used], channels[Operator].mix[:used]); err != nil {
+		left, right := channels[Customer].mix[:used], channels[Operator].mix[:used]
+		if err := out.write(left, right); err != nil {
 			return err
+		}
+		if peaks != nil {
+			peaks.add(left, right)
 		}
 		if len(channels[Customer].players)+len(channels[Operator].players) == 0 {
 			break

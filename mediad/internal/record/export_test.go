@@ -397,6 +397,63 @@ func TestDriftingClocksStayAligned(t *testing.T) {
 	}
 }
 
+// An hour of two phones whose clocks are 100 ppm off to either side: the file is as
+// long as the talk, to 20 ms, and at its end both are heard where they were said.
+func TestAnHourIsAsLongAsTheTalk(t *testing.T) {
+	const frames = 180000
+	dir := t.TempDir()
+	l := openLog(t, dir, Config{QueueBytes: 64 << 20})
+	if err := l.Start("c", ""); err != nil {
+		t.Fatal(err)
+	}
+	legs := []talker{
+		{leg: "1", codec: "PCMA", hz: 400, frames: 50, ssrc: 1, ppm: 100},
+		{leg: "2", codec: "PCMA", hz: 1000, frames: 50, ssrc: 2, ppm: -100},
+	}
+	for _, k := range legs {
+		second := k.packets(t, "c") // whole periods of both tones: it may be repeated
+		sent := int(frames * (1 + k.ppm/1e6))
+		for i := range sent {
+			p := *second[i%50]
+			p.Seq, p.Timestamp = uint16(i), uint32(i)*160
+			p.Arrival = testStart.Add(time.Duration(float64(i) * float64(20*ms) / (1 + k.ppm/1e6)))
+			if back := sent - 1 - i; back < 100 && back%10 >= 5 { // a beat of 100 ms in the last two seconds
+				p.Payload = bytes.Repeat([]byte{0xD5}, 160)
+			}
+			for !l.Append(&p) {
+				syncLog(t, l)
+			}
+		}
+	}
+	closeLog(t, l)
+	s, report := exportCall(t, "c", dir)
+	if off := report.Duration - time.Hour; off < -20*ms || off > 20*ms {
+		t.Errorf("it is %v long", report.Duration)
+	}
+	if report.LostLeft+report.LostRight != 0 {
+		t.Errorf("%d and %d lost", report.LostLeft, report.LostRight)
+	}
+	for _, leg := range report.Legs {
+		want := map[string]float64{"1": 100, "2": -100}[leg.Leg]
+		if math.Abs(-leg.DriftPPM-want) > 2 {
+			t.Errorf("leg %s: drift %v, sent with %v", leg.Leg, leg.DriftPPM, want)
+		}
+	}
+	// Both beats end with the hour.
+	for name, pcm := range map[string][]int16{"left": s.left, "right": s.right} {
+		end := time.Duration(0)
+		for at := len(pcm) - 1; at > 0; at-- {
+			if pcm[at] > 1000 || pcm[at] < -1000 {
+				end = time.Duration(at) * time.Second / time.Duration(s.rate)
+				break
+			}
+		}
+		if off := end - time.Hour; off < -25*ms || off > 25*ms {
+			t.Errorf("%s is heard until %v", name, end)
+		}
+	}
+}
+
 // A sender that repeats time it has sent already does not push the rest back.
 func TestOverlappingPayloadsAreCut(t *testing.T) {
 	packets := talker{leg: "1", codec: "PCMA", hz: 440, frames: 100, ssrc: 1}.packets(t, "c")

@@ -151,7 +151,7 @@ func (w *worker) standbyTLS(name string) *tls.Config {
 
 func (w *worker) startEngine() error {
 	cfg := session.Config{Worker: w.cfg.Worker, Incarnation: w.incarnation.Load(), Ports: w.cfg.PortRange, Shards: w.cfg.Media.Threads,
-		MaxLegs: w.cfg.Media.MaxLegs, TLS: w.standbyTLS, Replicas: w.store, Logger: w.log}
+		MaxLegs: w.cfg.Media.MaxLegs, Single: w.cfg.Media.Single, TLS: w.standbyTLS, Replicas: w.store, Logger: w.log}
 	if w.recording != nil {
 		cfg.Recorder = w.recording
 	}

@@ -4,7 +4,7 @@
 // and checks every packet that comes out: its tag, its header and every byte of
 // its payload.
 //
-//	mediaproof [-for 8s] [-calls 100,300,500] [-recorded N] [-kinds AEAD] [-threads 0] [-bin bin/mediad] [-out out]
+//	mediaproof [-for 8s] [-calls 100,300,500] [-recorded N] [-kinds AEAD] [-threads 0] [-bin bin/mediad] [-against PROGRAM] [-out out]
 //
 // It holds processor time per packet, loss and what recording adds to the bounds
 // of docs/design.md, and writes out/bench-media.json. The exit code is 0 only if
@@ -79,11 +79,12 @@ type proof struct {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	p := &proof{out: out}
 	fs := flag.NewFlagSet("mediaproof", flag.ContinueOnError)
-	fs.DurationVar(&p.last, "for", 8*time.Second, "how long each daemon's calls talk, in two parts")
+	fs.DurationVar(&p.last, "for", 8*time.Second, "how long each daemon's calls talk in each cell")
 	calls := fs.String("calls", "100,300,500", "how many calls, one number after the other")
 	fs.IntVar(&p.recordOf, "recorded", -1, "calls of the part with recording; 0 leaves it out, -1 is the most of -calls")
 	which := fs.String("kinds", "", "only suites whose name has this")
 	threads := fs.Int("threads", 0, "of each daemon that move packets; 0: its own choice")
+	against := fs.String("against", "", "another mediad's program instead of rtpengine: so designs are compared")
 	bin := fs.String("bin", "bin/mediad", "mediad's program")
 	folder := fs.String("out", "out", "folder of the report")
 	if err := fs.Parse(args); err != nil {
@@ -93,7 +94,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	p.report = check.NewReport(target, commit(ctx))
-	err := p.prepare(ctx, *bin, *folder, *threads)
+	err := p.prepare(ctx, *bin, *against, *folder, *threads)
 	if err == nil {
 		err = p.measure(ctx)
 	}
@@ -114,7 +115,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// longest is how long a party's packets last, in two parts.
+// longest is how long a party's packets last.
 const longest = mostPackets * frame
 
 func (p *proof) choose(calls, which string) error {
@@ -143,12 +144,9 @@ func (p *proof) choose(calls, which string) error {
 }
 
 // prepare finds the daemons.
-func (p *proof) prepare(ctx context.Context, bin, folder string, threads int) error {
+func (p *proof) prepare(ctx context.Context, bin, against, folder string, threads int) error {
 	tools, err := lab.FindToolchain()
 	if err != nil {
-		return err
-	}
-	if err := tools.Add(ctx, p.out, "rtpengine", "rtpengine-daemon"); err != nil {
 		return err
 	}
 	dir, err := filepath.Abs(filepath.Join(folder, target))
@@ -161,12 +159,23 @@ func (p *proof) prepare(ctx context.Context, bin, folder string, threads int) er
 	if bin, err = filepath.Abs(bin); err != nil {
 		return err
 	}
-	p.ours, p.theirs = mediadRelay(bin, dir, threads), rtpengineRelay(tools, dir, threads)
+	p.ours = mediadRelay("mediad", "127.21.0.1", bin, dir, threads)
+	if against != "" {
+		if against, err = filepath.Abs(against); err != nil {
+			return err
+		}
+		p.theirs = mediadRelay("other", "127.21.0.2", against, dir, threads)
+		return nil
+	}
+	if err := tools.Add(ctx, p.out, "rtpengine", "rtpengine-daemon"); err != nil {
+		return err
+	}
+	p.theirs = rtpengineRelay(tools, dir, threads)
 	version, err := tools.Command(ctx, "rtpengine", "--version").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("ask rtpengine for its version: %w", err)
 	}
-	p.say("%s", strings.TrimSpace(string(version)))
+	p.say("rtpengine %s", strings.TrimSpace(string(version)))
 	p.report.Row(map[string]string{"rtpengine": strings.TrimSpace(string(version))})
 	return nil
 }

@@ -42,10 +42,10 @@ type relay struct {
 }
 
 // mediadRelay is mediad as an operator runs it: one thread per processor.
-func mediadRelay(bin, dir string, threads int) *relay {
-	r := &relay{name: "mediad", addr: netip.MustParseAddr("127.21.0.1"), log: filepath.Join(dir, "mediad.log")}
+func mediadRelay(name, addr, bin, dir string, threads int) *relay {
+	r := &relay{name: name, addr: netip.MustParseAddr(addr), log: filepath.Join(dir, name+".log")}
 	r.command = func() (*exec.Cmd, error) {
-		data := filepath.Join(dir, "mediad")
+		data := filepath.Join(dir, name)
 		if err := os.RemoveAll(data); err != nil {
 			return nil, fmt.Errorf("empty mediad's folder: %w", err)
 		}

@@ -59,6 +59,7 @@ type Media struct {
 	Ports     string   `yaml:"ports"`
 	Threads   int      `yaml:"threads"`  // that move packets; 0: one per processor
 	MaxLegs   int      `yaml:"max_legs"` // 0: as many as there are ports
+	Single    bool     `yaml:"single"`   // each packet leaves by itself: no raw sockets, even where they may be had
 }
 
 // Gossip is the membership protocol. Without it the worker stands alone: it

@@ -17,8 +17,8 @@ import (
 // The packet path allocates nothing: neither in relaying nor in playing nor in
 // sending keys.
 func TestNoAllocationPerPacket(t *testing.T) {
-	for _, suite := range []srtp.Suite{srtp.AEAD128GCM, srtp.AESCM128SHA180} {
-		e := newEngine(t, "127.0.0.1", func(c *Config) { c.Shards = 1; c.Recorder = dump{} })
+	for i, suite := range []srtp.Suite{srtp.AEAD128GCM, srtp.AESCM128SHA180, srtp.AEAD128GCM} {
+		e := newEngine(t, "127.0.0.1", func(c *Config) { c.Shards = 1; c.Recorder = dump{}; c.Single = i == 2 })
 		a, b := newPhone(t, suite, true), newPhone(t, suite, true)
 		a.dial(e, "c")
 		b.ring(e, "c", "2")

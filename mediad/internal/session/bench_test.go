@@ -38,6 +38,7 @@ func BenchmarkRelay(b *testing.B) {
 				}
 				began := time.Now()
 				packets += s.receive(l.tokens[0], began)
+				s.flush()
 				relayed += time.Since(began)
 				for range batch {
 					if _, err := y.rtp.Read(buf); err != nil {

@@ -27,6 +27,7 @@ import (
 	"trunkline/mediad/internal/ports"
 	"trunkline/mediad/internal/record"
 	"trunkline/mediad/internal/standby"
+	"trunkline/mediad/internal/udp"
 	"trunkline/mediad/mediaapi"
 )
 
@@ -51,10 +52,13 @@ type Config struct {
 	Incarnation uint64 // of this life of the worker, above all earlier ones
 	// Relive begins another life of the worker and returns its Incarnation; nil
 	// for a worker that stands alone. It must not call the engine.
-	Relive      func() (uint64, error)
-	Ports       ports.Range
-	Shards      int // threads that move packets; 0: as many as Go runs
-	MaxLegs     int // 0: as many as there are ports
+	Relive  func() (uint64, error)
+	Ports   ports.Range
+	Shards  int // threads that move packets; 0: as many as Go runs
+	MaxLegs int // 0: as many as there are ports
+	// Single has each packet leave by a system call of its own even where the
+	// process may have raw sockets.
+	Single      bool
 	Prompts     FrameSource
 	Recorder    Recorder                         // nil: recording is refused
 	TLS         func(standby string) *tls.Config // towards the standby of that name
@@ -96,8 +100,17 @@ func New(cfg Config) (*Engine, error) {
 	e := &Engine{cfg: cfg, log: cfg.Logger, seed: maphash.MakeSeed(), stop: make(chan struct{}),
 		calls: map[string]*call{}, hosts: map[netip.Addr]*host{}, epochs: map[netip.Addr]uint64{}, control: map[string]uint64{},
 		subscribers: map[*subscription]bool{}, pressed: make(chan struct{}, 1), woken: make(chan struct{}, 1)}
+	raw := !cfg.Single
+	if raw {
+		o, err := udp.NewOutbox(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+		if raw = err == nil; raw {
+			o.Close()
+		} else {
+			e.log.Warn("packets leave one by one: batches of them need CAP_NET_RAW", "err", err)
+		}
+	}
 	for range cfg.Shards {
-		s, err := newShard(cfg.Recorder, e.pressed, e.woken)
+		s, err := newShard(cfg.Recorder, raw, e.pressed, e.woken)
 		if err != nil {
 			for _, s := range e.shards {
 				s.close()

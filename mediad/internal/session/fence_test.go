@@ -1,6 +1,7 @@
 package session
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -70,6 +71,35 @@ func TestASleeperAsksBeforeItSpeaks(t *testing.T) {
 		s.mu.Unlock()
 	}
 	if muted == 0 {
+		t.Error("nothing was held back")
+	}
+}
+
+// What was protected already and waited to leave with others is not sent after a
+// sleep either.
+func TestASleeperDropsWhatWasReadyToLeave(t *testing.T) {
+	p := newPair(t, "127.20.4.84")
+	x, y := newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AEAD128GCM, true)
+	x.dial(p.a, "c")
+	y.ring(p.a, "c", "2")
+	connect(t, p.a, "c")
+	y.send("before")
+	x.hear()
+	s := p.a.shardOf("c")
+	s.mu.Lock() // the thread stays out
+	box := s.outboxes[netip.MustParseAddr(p.addr)]
+	if box == nil {
+		s.mu.Unlock()
+		t.Skip("packets leave one by one: raw sockets need CAP_NET_RAW")
+	}
+	y.send("stale")
+	from := s.legs[1] // the answerer's
+	until(t, "the packet is in the outbox", func() bool { s.receive(from.tokens[0], time.Now()); return box.Len() > 0 })
+	overslept(t)
+	s.flush()
+	muted := s.count.muted
+	s.mu.Unlock()
+	if silent(t, x); muted == 0 {
 		t.Error("nothing was held back")
 	}
 }

@@ -56,6 +56,7 @@ type leg struct {
 
 	rtp, rtcp *udp.Socket // rtcp is nil when multiplexed
 	tokens    [2]uint64   // of the sockets in the shard
+	outbox    *udp.Outbox // of the shard; nil: RTP leaves through rtp
 
 	rx      *srtp.Receiver
 	tx      *srtp.Sender

@@ -232,25 +232,45 @@ func (s *shard) pass(from, to *leg, plain []byte, h *rtp.Header, payload []byte,
 	s.send(to, plain)
 }
 
-// send protects a packet and sends it to a leg's peer.
+// send protects a packet and sends it to a leg's peer, at the latest when the
+// thread has dealt with all that has come.
 func (s *shard) send(to *leg, plain []byte) {
-	if !s.speaks() {
+	box := to.outbox
+	if box == nil || !box.Takes(len(plain)+srtp.Overhead, to.to) {
+		if !s.speaks() {
+			return
+		}
+		out, ok := s.seal(to, s.out, plain)
+		if ok && to.rtp.Send(out, to.to) != nil {
+			s.count.unsent++
+		}
 		return
 	}
-	out, err := to.tx.Seal(s.out, plain)
+	if s.mute { // flush asks whether we are
+		s.count.muted++
+		return
+	}
+	if box.Full() {
+		s.flush()
+	}
+	if out, ok := s.seal(to, box.Next(), plain); ok {
+		box.Put(len(out), to.Port, to.to)
+	}
+}
+
+// seal protects a packet to a leg's peer into dst and counts it.
+func (s *shard) seal(to *leg, dst, plain []byte) (out []byte, ok bool) {
+	out, err := to.tx.Seal(dst, plain)
 	if err != nil {
 		s.count.reused++
-		return
+		return nil, false
 	}
 	to.dirty = true
-	if err := to.rtp.Send(out, to.to); err != nil {
-		s.count.unsent++
-		return
-	}
 	to.out.packets++
 	to.out.bytes += uint64(len(plain) - 12)
 	s.count.sent++
 	s.count.sentBytes += uint64(len(out))
+	return out, true
 }
 
 // tap hands a packet to the recorder.

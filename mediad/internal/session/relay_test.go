@@ -20,7 +20,7 @@ func TestConnectedLegsHearEachOther(t *testing.T) {
 		for _, mux := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s mux=%v", suite, mux), func(t *testing.T) {
 				t.Parallel()
-				e := newEngine(t, "127.0.0.1", func(c *Config) { c.Ports.First, c.Ports.Last = 31000, 31199 })
+				e := newEngine(t, "127.0.0.1", func(c *Config) { c.Ports.First, c.Ports.Last, c.Single = 31000, 31199, !mux })
 				a, b := newPhone(t, suite, mux), newPhone(t, suite, !mux)
 				if r := a.dial(e, "c"); r.Codec != "PCMA" || r.Suite != string(suite) {
 					t.Errorf("%+v", r)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"net/netip"
 	"runtime"
 	"sync"
 	"time"
@@ -19,7 +20,10 @@ const (
 	tidyTime = 100 * time.Millisecond
 	// gatherTime: under load a thread lets packets gather this long, so that
 	// one wake-up serves many. It is the most that a packet is delayed.
-	gatherTime = time.Millisecond
+	gatherTime = 2 * time.Millisecond
+	// fairShare is how many packets one socket may have moved before others
+	// have their turn: a flood on one port must not starve them.
+	fairShare = 64
 	// maxLag: a shard that was held up longer drops what it should have played
 	// meanwhile instead of sending it in a burst.
 	maxLag = 100 * time.Millisecond
@@ -34,19 +38,23 @@ type shard struct {
 	rec    Recorder
 	packet record.Packet // for rec
 
-	mu      sync.Mutex
-	closed  bool
-	serial  uint64
-	sockets map[uint64]watched
-	legs    []*leg
-	wheel   [wheelSlots][]*leg
-	turn    int       // slot that is due next
-	due     time.Time // when
-	players int       // legs on the wheel
-	tidied  time.Time
-	pressed []*leg          // with keys to tell
-	tell    chan<- struct{} // wakes who tells them
-	count   counts
+	mu     sync.Mutex
+	closed bool
+	raw    bool // packets leave through outboxes
+	// outboxes by the address that they send from. Outside of mu they are empty.
+	outboxes map[netip.Addr]*udp.Outbox
+	sockets  []watched // by the low half of their tokens
+	vacant   []uint32  // places in sockets
+	rest     []uint64  // tokens of sockets that may have more
+	legs     []*leg
+	wheel    [wheelSlots][]*leg
+	turn     int       // slot that is due next
+	due      time.Time // when
+	players  int       // legs on the wheel
+	tidied   time.Time
+	pressed  []*leg          // with keys to tell
+	tell     chan<- struct{} // wakes who tells them
+	count    counts
 
 	guarded bool            // somebody may take over from us
 	alive   time.Time       // when the thread ran last
@@ -54,11 +62,13 @@ type shard struct {
 	woken   chan<- struct{} // wakes who finds out
 }
 
-// watched is a socket in the epoll set.
+// watched is a socket in the epoll set. Its token is serial<<32 + place: an event
+// of a socket that is closed since bears a serial that is over.
 type watched struct {
 	leg    *leg
 	socket *udp.Socket
 	rtcp   bool
+	serial uint32 // below 2^31, and 0 in no token
 }
 
 // counts are of one shard, for the metrics.
@@ -81,17 +91,22 @@ type counts struct {
 	digitsUnsent            uint64
 }
 
-func newShard(rec Recorder, tell, woken chan<- struct{}) (*shard, error) {
+func newShard(rec Recorder, raw bool, tell, woken chan<- struct{}) (*shard, error) {
 	p, err := udp.NewPoller()
 	if err != nil {
 		return nil, err
 	}
-	return &shard{poller: p, batch: udp.NewBatch(), out: make([]byte, 0, 4096), plain: make([]byte, 0, 4096), rec: rec, tell: tell, woken: woken, alive: time.Now(),
-		sockets: map[uint64]watched{}, tidied: time.Now()}, nil
+	return &shard{poller: p, raw: raw, outboxes: map[netip.Addr]*udp.Outbox{}, batch: udp.NewBatch(), out: make([]byte, 0, 4096), plain: make([]byte, 0, 4096),
+		rec: rec, tell: tell, woken: woken, alive: time.Now(), tidied: time.Now()}, nil
 }
 
-// close frees a shard that never ran.
-func (s *shard) close() { s.poller.Close() }
+// close frees a shard that does not run.
+func (s *shard) close() {
+	s.poller.Close()
+	for _, o := range s.outboxes {
+		o.Close()
+	}
+}
 
 // shutdown makes run return.
 func (s *shard) shutdown() {
@@ -104,23 +119,75 @@ func (s *shard) shutdown() {
 // add takes a leg with open sockets in: under shard.mu.
 func (s *shard) add(l *leg) {
 	s.legs = append(s.legs, l)
+	l.outbox = s.outbox(l.call.host.addr)
 	l.tokens[0] = s.watch(l, l.rtp, false)
 	if l.rtcp != nil {
 		l.tokens[1] = s.watch(l, l.rtcp, true)
 	}
 }
 
-// watch puts a socket into the epoll set and returns its token.
-func (s *shard) watch(l *leg, socket *udp.Socket, rtcp bool) uint64 {
-	s.serial++
-	s.sockets[s.serial] = watched{l, socket, rtcp}
-	if err := s.poller.Add(socket, s.serial); err != nil {
-		panic("session: " + err.Error()) // an open socket not yet in the set: only memory can fail
+// outbox is the one of a media address; nil if packets from there leave one by one,
+// each through its own socket.
+func (s *shard) outbox(addr netip.Addr) *udp.Outbox {
+	if o := s.outboxes[addr]; o != nil || !s.raw {
+		return o
 	}
-	return s.serial
+	o, err := udp.NewOutbox(addr)
+	if err != nil {
+		return nil // IPv6, or out of descriptors
+	}
+	s.outboxes[addr] = o
+	return o
 }
 
-func (s *shard) forget(token uint64) { delete(s.sockets, token) }
+// flush sends what is in the outboxes, unless the thread has slept since it dealt
+// with what came: see speaks.
+func (s *shard) flush() {
+	for _, o := range s.outboxes {
+		n := o.Len()
+		switch {
+		case n == 0:
+		case s.speaks():
+			s.count.unsent += uint64(o.Flush())
+		default:
+			s.count.muted += uint64(n - 1) // speaks has counted one
+			o.Drop()
+		}
+	}
+}
+
+// watch puts a socket into the epoll set and returns its token.
+func (s *shard) watch(l *leg, socket *udp.Socket, rtcp bool) uint64 {
+	place := uint32(len(s.sockets))
+	if n := len(s.vacant); n > 0 {
+		place, s.vacant = s.vacant[n-1], s.vacant[:n-1]
+	} else {
+		s.sockets = append(s.sockets, watched{})
+	}
+	serial := s.sockets[place].serial%(1<<31-1) + 1
+	s.sockets[place] = watched{l, socket, rtcp, serial}
+	token := uint64(serial)<<32 + uint64(place)
+	if err := s.poller.Add(socket, token); err != nil {
+		panic("session: " + err.Error()) // an open socket not yet in the set: only memory can fail
+	}
+	return token
+}
+
+// watched finds a socket by its token; nil if it is closed.
+func (s *shard) watched(token uint64) *watched {
+	place := uint32(token)
+	if int(place) >= len(s.sockets) || s.sockets[place].serial != uint32(token>>32) || s.sockets[place].leg == nil {
+		return nil
+	}
+	return &s.sockets[place]
+}
+
+func (s *shard) forget(token uint64) {
+	if w := s.watched(token); w != nil {
+		*w = watched{serial: w.serial}
+		s.vacant = append(s.vacant, uint32(token))
+	}
+}
 
 // remove takes a leg out: under shard.mu.
 func (s *shard) remove(l *leg) {
@@ -139,7 +206,8 @@ func (s *shard) remove(l *leg) {
 // run is the packet thread.
 func (s *shard) run() {
 	runtime.LockOSThread() // never unlocked: the thread ends with us
-	defer s.poller.Close()
+	defer s.close()
+	var rest []uint64
 	for {
 		n := s.poller.Wait(s.untilDue(time.Now()))
 		now := time.Now()
@@ -152,6 +220,10 @@ func (s *shard) run() {
 			s.alive = now
 		}
 		moved := 0
+		rest, s.rest = s.rest, rest[:0]
+		for _, token := range rest {
+			moved += s.receive(token, now)
+		}
 		for i := range n {
 			if token, ok := s.poller.Token(i); ok {
 				moved += s.receive(token, now)
@@ -160,8 +232,10 @@ func (s *shard) run() {
 		if !s.mute {
 			s.timers(now)
 		}
+		s.flush()
+		more := len(s.rest) > 0
 		s.mu.Unlock()
-		if moved > 1 {
+		if moved > 1 && !more {
 			// Not time.Sleep: the thread is ours, and the runtime's timers wake late.
 			nap(gatherTime - time.Since(now))
 		}
@@ -172,6 +246,9 @@ func (s *shard) run() {
 func (s *shard) untilDue(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.rest) > 0 {
+		return 0
+	}
 	next := s.tidied.Add(tidyTime)
 	if s.players > 0 && s.due.Before(next) {
 		next = s.due
@@ -181,8 +258,8 @@ func (s *shard) untilDue(now time.Time) time.Duration {
 
 // receive takes what one socket has and returns how many packets it was.
 func (s *shard) receive(token uint64, now time.Time) int {
-	w, ok := s.sockets[token]
-	if !ok {
+	w := s.watched(token)
+	if w == nil {
 		return 0 // closed since the event
 	}
 	total := 0
@@ -197,8 +274,11 @@ func (s *shard) receive(token uint64, now time.Time) int {
 			}
 		}
 		total += n
-		// Others wait too: a flood on one port must not starve them.
-		if !s.batch.Full(n) || total >= 64 {
+		if !s.batch.Full(n) {
+			return total
+		}
+		if total >= fairShare {
+			s.rest = append(s.rest, token)
 			return total
 		}
 	}

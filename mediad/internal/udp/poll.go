@@ -57,12 +57,17 @@ func (b *Batch) Receive(s *Socket) int {
 		b.hdrs[i].hdr.Namelen = unix.SizeofSockaddrAny
 	}
 	b.used = 0
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.hdrs[0])), batchSize,
-		unix.MSG_DONTWAIT, 0, 0)
-	if errno != 0 {
-		return 0 // EAGAIN, or an ICMP error of an earlier send
+	for range 2 { // an ICMP error of an earlier send stands before what is there
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&b.hdrs[0])), batchSize,
+			unix.MSG_DONTWAIT, 0, 0)
+		if errno == 0 {
+			b.used = int(n)
+			break
+		}
+		if errno == unix.EAGAIN {
+			break
+		}
 	}
-	b.used = int(n)
 	return b.used
 }
 
@@ -98,7 +103,10 @@ func hostOrder(port uint16) uint16 {
 	return port
 }
 
-// Poller is an epoll set. Each socket in it bears a token of its owner's.
+// Poller is an epoll set. Each socket in it bears a token of its owner's. A
+// token is told once for what has come: who does not take all of it (Batch.Full)
+// is not told again until more comes. So the kernel need not look at a socket a
+// second time to find it empty.
 type Poller struct {
 	fd     int
 	wake   int
@@ -120,7 +128,7 @@ func NewPoller() (*Poller, error) {
 		return nil, fmt.Errorf("make epoll set: %w", err)
 	}
 	p := &Poller{fd: fd, wake: wake, events: make([]unix.EpollEvent, 512)}
-	if err := p.add(wake, wakeToken); err != nil {
+	if err := p.add(wake, wakeToken, unix.EPOLLIN); err != nil {
 		p.Close()
 		return nil, fmt.Errorf("make epoll set: %w", err)
 	}
@@ -129,14 +137,14 @@ func NewPoller() (*Poller, error) {
 
 // Add puts a socket into the set until it is closed.
 func (p *Poller) Add(s *Socket, token uint64) error {
-	if err := p.add(s.fd, token); err != nil {
+	if err := p.add(s.fd, token, unix.EPOLLIN|unix.EPOLLET); err != nil {
 		return fmt.Errorf("watch socket: %w", err)
 	}
 	return nil
 }
 
-func (p *Poller) add(fd int, token uint64) error {
-	e := unix.EpollEvent{Events: unix.EPOLLIN}
+func (p *Poller) add(fd int, token uint64, events uint32) error {
+	e := unix.EpollEvent{Events: events}
 	*(*uint64)(unsafe.Pointer(&e.Fd)) = token // Fd and Pad are the kernel's 64-bit data
 	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &e)
 }
@@ -144,12 +152,15 @@ func (p *Poller) add(fd int, token uint64) error {
 // Wait blocks until a socket has something, Wake was called or the time is
 // over, and returns how many tokens there are to ask for.
 func (p *Poller) Wait(timeout time.Duration) int {
-	ms := int((timeout + time.Millisecond - 1) / time.Millisecond)
-	n, err := unix.EpollWait(p.fd, p.events, max(0, ms))
-	if err != nil {
+	ms := max(0, (timeout+time.Millisecond-1)/time.Millisecond)
+	// Raw, see session.nap: a thread that waits here has a processor of Go's
+	// scheduler to itself, and its signals end the wait.
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)),
+		uintptr(ms), 0, 0)
+	if errno != 0 {
 		return 0 // EINTR
 	}
-	return n
+	return int(n)
 }
 
 // Token returns the i-th token of the last Wait; not ok for a wake-up.

@@ -2,7 +2,8 @@
 
 // Package udp moves datagrams between many non-blocking sockets and one
 // thread, without allocating: batched receives (recvmmsg), prepared
-// destinations, and an epoll set that says which sockets have something.
+// destinations, an epoll set that says which sockets have something, and an
+// outbox from which datagrams of many sockets leave together.
 //
 // It knows nothing of what is in a datagram, and does no waiting but in
 // Poller.Wait. None of it is safe for concurrent use, except Poller.Wake.
@@ -59,12 +60,12 @@ func (s *Socket) bind(family int, takeover bool) error {
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
 	// Expedited forwarding (RFC 3246), where the way honours it.
-	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_TOS, 46<<2)
+	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_TOS, expedited)
 	if family == unix.AF_INET6 {
 		if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
 			return err
 		}
-		_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, 46<<2)
+		_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, expedited)
 	}
 	reuse := func() error { return unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) }
 	if takeover {

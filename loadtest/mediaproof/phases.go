@@ -146,7 +146,6 @@ func (p *proof) recorded(ctx context.Context, calls int) error {
 	}
 	off, on := &measure{}, &measure{}
 	h := p.watch()
-	made := 0.0
 	for i := range 2 * turns {
 		m := []*measure{off, on}[(i+1)/2%2]
 		if err := ctx.Err(); err != nil {
@@ -155,18 +154,9 @@ func (p *proof) recorded(ctx context.Context, calls int) error {
 		if err := r.record(ctx, m == on); err != nil {
 			return err
 		}
-		before, err := p.allocations(ctx)
-		if err != nil {
-			return err
-		}
 		if err := m.slice(r, p.last/turns); err != nil {
 			return err
 		}
-		after, err := p.allocations(ctx)
-		if err != nil {
-			return err
-		}
-		made += after.made - after.asking - before.made
 	}
 	p.healthy(h, fmt.Sprintf("recording, %d calls", calls), &off.tally, &on.tally)
 	now, err := r.memory()
@@ -175,6 +165,10 @@ func (p *proof) recorded(ctx context.Context, calls int) error {
 	}
 	all.memory += now
 	off.memory, on.memory = all.memory, all.memory
+	made, err := p.allocated(ctx, on)
+	if err != nil {
+		return err
+	}
 	written, dropped, err := p.kept(ctx)
 	if err != nil {
 		return err
@@ -190,25 +184,34 @@ func (p *proof) recorded(ctx context.Context, calls int) error {
 	p.report.Equal(name+"packets written of those sent", written, on.tally.Sent, "packets")
 	p.report.Equal(name+"packets not recorded", dropped, 0, "packets")
 	p.report.AtMost(name+"processor time more than without", round(100*(on.cost()/off.cost()-1)), "%", mostRecording)
-	p.report.AtMost(name+"allocations per packet", round(max(0, made)/float64(off.tally.Sent+on.tally.Sent)), "", mostAllocations)
+	p.report.AtMost(name+"allocations per packet", round(made), "", mostAllocations)
 	return nil
 }
 
-// allocations are the objects that mediad had made at some moment, and how many
-// of them one question makes.
-type allocations struct{ made, asking float64 }
-
-func (p *proof) allocations(ctx context.Context) (a allocations, err error) {
-	var last float64
-	for range 2 { // the second says what the first cost
+// allocated is how many objects mediad makes for a packet of recorded calls, once
+// their recordings have begun.
+func (p *proof) allocated(ctx context.Context, on *measure) (perPacket float64, err error) {
+	if err := p.ours.record(ctx, true); err != nil {
+		return 0, err
+	}
+	if err := on.slice(p.ours, p.last/turns/2); err != nil {
+		return 0, err
+	}
+	var at [3]float64
+	sent := on.tally.Sent
+	for i := range at {
+		if i == 2 { // the first two say what asking costs
+			if err := on.slice(p.ours, p.last/turns); err != nil {
+				return 0, err
+			}
+		}
 		all, err := p.ours.metrics(ctx)
 		if err != nil {
-			return a, err
+			return 0, err
 		}
-		a.asking, last = all["go_memstats_mallocs_total"]-last, all["go_memstats_mallocs_total"]
+		at[i] = all["go_memstats_mallocs_total"]
 	}
-	a.made = last
-	return a, nil
+	return max(0, at[2]-at[1]-(at[1]-at[0])) / float64(on.tally.Sent-sent), nil
 }
 
 // kept is what became of the packets that mediad was to record, once the last

@@ -38,6 +38,9 @@ func newRing(size int) *ring {
 	}
 	r := &ring{words: make([]uint64, n/ringWord)}
 	r.bytes = unsafe.Slice((*byte)(unsafe.Pointer(&r.words[0])), n)
+	for i := 0; i < len(r.words); i += 4096 / ringWord {
+		r.words[i] = 0 // the page is there from now on: no packet pays for it
+	}
 	return r
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	pollEvery  = 10 * time.Millisecond // between two looks at the ring
+	pollEvery  = 50 * time.Millisecond // between two looks at the ring: waking costs more than what there is to do
 	retryAfter = time.Second           // before another segment is tried on a faulty disk
 	flushBytes = 1 << 20               // a write is at most about this large
 )

@@ -202,11 +202,12 @@ func (l *Log) tellSealed() {
 // was not started are accepted here and dropped by the writer.
 func (l *Log) Append(p *Packet) bool {
 	number := codecNumber(p.Codec)
-	q := *p
 	if number == codecEvent {
-		q.Payload = nil // digits are not recorded
+		silent := *p
+		silent.Payload = nil // digits are not recorded
+		p = &silent
 	}
-	if len(q.Call) > maxCallID || len(q.Leg) > maxLeg || len(q.Payload) > maxPayload {
+	if len(p.Call) > maxCallID || len(p.Leg) > maxLeg || len(p.Payload) > maxPayload {
 		l.counts.drop(dropOversize, 1)
 		return false
 	}
@@ -214,14 +215,14 @@ func (l *Log) Append(p *Packet) bool {
 		l.counts.drop(dropNotStarted, 1)
 		return false
 	}
-	slot, ok := l.ring.claim(2 + len(q.Call) + packetSize(&q))
+	slot, ok := l.ring.claim(2 + len(p.Call) + packetSize(p))
 	if !ok {
 		l.counts.drop(dropQueueFull, 1)
 		return false
 	}
-	binary.LittleEndian.PutUint16(slot.bytes, uint16(len(q.Call)))
-	n := 2 + copy(slot.bytes[2:], q.Call)
-	putPacket(slot.bytes[n:], &q, number, l.baseNS+int64(q.Arrival.Sub(l.base)))
+	binary.LittleEndian.PutUint16(slot.bytes, uint16(len(p.Call)))
+	n := 2 + copy(slot.bytes[2:], p.Call)
+	putPacket(slot.bytes[n:], p, number, l.baseNS+int64(p.Arrival.Sub(l.base)))
 	l.ring.publish(slot)
 	return true
 }

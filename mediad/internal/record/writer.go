@@ -11,7 +11,7 @@ import (
 const (
 	pollEvery  = 50 * time.Millisecond // between two looks at the ring: waking costs more than what there is to do
 	retryAfter = time.Second           // before another segment is tried on a faulty disk
-	flushBytes = 1 << 20               // a write is at most about this large
+	flushBytes = 128 << 10             // a write is at most about this large, and stays in a processor's cache until then
 )
 
 // writer owns the segment being written. Only its goroutine touches it.

@@ -275,9 +275,10 @@ func (s *shard) seal(to *leg, dst, plain []byte) (out []byte, ok bool) {
 
 // tap hands a packet to the recorder.
 func (s *shard) tap(l *leg, format *sdp.Codec, h *rtp.Header, payload []byte, now time.Time) {
-	s.packet = record.Packet{Call: l.call.id, Leg: l.id, Side: l.side(), Arrival: now, Codec: format.Name,
-		PayloadType: h.PayloadType, Seq: h.SequenceNumber, Timestamp: h.Timestamp, SSRC: h.SSRC, Payload: payload}
-	s.rec.Append(&s.packet)
+	p := &s.packet // field by field: a literal would be made elsewhere and copied
+	p.Call, p.Leg, p.Side, p.Arrival, p.Codec = l.call.id, l.id, l.side(), now, format.Name
+	p.PayloadType, p.Seq, p.Timestamp, p.SSRC, p.Payload = h.PayloadType, h.SequenceNumber, h.Timestamp, h.SSRC, payload
+	s.rec.Append(p)
 }
 
 // side of the conversation: leg "1" is the customer's, and so is an rtpengine

@@ -32,6 +32,10 @@ import (
 	"trunkline/raftstore/gossip"
 )
 
+// processors are those that the machine, the process's affinity and its container
+// leave to it.
+var processors = runtime.GOMAXPROCS(0)
+
 // worker is the daemon's parts, in the order in which they start.
 type worker struct {
 	cfg         *config.Config
@@ -163,11 +167,11 @@ func (w *worker) startEngine() error {
 		cfg.Prompts = prompts
 	}
 	if cfg.Shards == 0 {
-		cfg.Shards = runtime.NumCPU()
+		cfg.Shards = processors
 	}
 	// A shard's thread keeps its place in Go's scheduler while it waits in the
 	// kernel; everything else needs as many again, or replies wait 10 ms.
-	runtime.GOMAXPROCS(runtime.NumCPU() + cfg.Shards)
+	runtime.GOMAXPROCS(processors + cfg.Shards)
 	if !w.cfg.Alone() {
 		cfg.Relive = w.relive
 	}

@@ -3,8 +3,11 @@
 package udp
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A datagram of the outbox comes as one of the socket whose port it bears, and its
@@ -70,5 +73,20 @@ func TestOutboxGoesOnAfterARefusal(t *testing.T) {
 	}
 	if got != 2 {
 		t.Errorf("%d came", got)
+	}
+}
+
+// A standby prepares an address before it is on the machine.
+func TestOutboxOfAnAddressThatIsElsewhere(t *testing.T) {
+	o, err := NewOutbox(netip.MustParseAddr("192.0.2.77"))
+	if errors.Is(err, unix.EPERM) {
+		t.Skip("raw sockets need CAP_NET_RAW:", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Close()
+	if _, err := NewOutbox(netip.MustParseAddr("2001:db8::1")); !errors.Is(err, unix.EAFNOSUPPORT) {
+		t.Errorf("IPv6: %v", err)
 	}
 }

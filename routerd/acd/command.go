@@ -58,10 +58,19 @@ type Body interface{ isCommand() }
 // OnCall heads every command about a call. A command whose Epoch is not the
 // call's current one changes nothing and is counted. Records replace the
 // stored records of the named legs in the same step as the command itself.
+// Playing is what began to play without an end since the last command: nothing
+// waits to know of it, so it needs none of its own.
 type OnCall struct {
 	Call    CallID      `cbor:"1,keyasint"`
 	Epoch   uint64      `cbor:"2,keyasint"`
 	Records []LegRecord `cbor:"3,keyasint,omitempty"`
+	Playing []Playing   `cbor:"30,keyasint,omitempty"` // the commands' own fields begin at 4
+}
+
+// Playing is a PlayPrompt that loops, carried out.
+type Playing struct {
+	Leg    LegID  `cbor:"1,keyasint"`
+	Prompt string `cbor:"2,keyasint"`
 }
 
 // LegRecord is the SIP engine's serialised dialog and transactions of one leg.

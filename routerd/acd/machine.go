@@ -233,6 +233,9 @@ func (m *Machine) applyToCall(body onCall) Result {
 			m.noops[ReasonUnknownLeg]++
 		}
 	}
+	for _, p := range head.Playing {
+		m.promptStarted(m.within(c, p.Leg), PromptStarted{Leg: p.Leg, Prompt: p.Prompt})
+	}
 	if b, ok := body.(onLeg); ok && len(c.Beside) > 0 {
 		c = m.within(c, b.leg())
 	}

@@ -182,6 +182,9 @@ func (s *script) head(a *args) acd.OnCall {
 	if rec := a.text("record", ""); rec != "" {
 		h.Records = []acd.LegRecord{{Leg: acd.LegID(a.text("leg", "1")), Record: []byte(rec)}}
 	}
+	if prompt := a.text("playing", ""); prompt != "" {
+		h.Playing = []acd.Playing{{Leg: acd.CallerLeg, Prompt: prompt}}
+	}
 	return h
 }
 

@@ -30,6 +30,7 @@ type actor struct {
 	unusable  map[acd.LegID]fact     // how such a leg failed, told when its BYE is through
 	across    map[acd.LegID]heard    // keys that are to go to the connected leg as INFO
 	unsaved   map[acd.LegID]acd.Time // legs whose record is to be committed, and by when
+	playing   []acd.Playing          // music that is to be told with them
 	invited   time.Time              // when the INVITE came to this process, else zero
 	proved    time.Time              // when the log was last asked for something that showed the call to be ours
 	again     map[acd.LegID]int      // offers made anew, see renegotiated
@@ -117,7 +118,7 @@ func (a *actor) takeUp() {
 	a.again = map[acd.LegID]int{}
 	a.across = map[acd.LegID]heard{}
 	a.held = nil
-	a.unsaved = map[acd.LegID]acd.Time{}
+	a.unsaved, a.playing = map[acd.LegID]acd.Time{}, nil
 	var records []acd.LegRecord
 	over := map[acd.LegID]bool{} // kept only while its BYE may be repeated
 	a.n.view(func(m *acd.Machine) {
@@ -341,6 +342,7 @@ const fence = 400 * time.Millisecond
 // more.
 func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 	head := a.head()
+	head.Playing, a.playing = a.playing, nil
 	head.Records = a.recordOf(head.Records, id)
 	for other := range a.unsaved {
 		if other != id {

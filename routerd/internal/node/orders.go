@@ -118,11 +118,25 @@ func (a *actor) play(o acd.PlayPrompt) {
 	if err != nil {
 		a.n.log.Warn("prompt can't be played: the call goes on without", "call_id", a.call, "prompt", o.Prompt, "err", err)
 	}
+	if err == nil && o.Loop && !a.greeting() {
+		a.playing = append(a.playing, acd.Playing{Leg: o.Leg, Prompt: o.Prompt})
+		a.saveSoon(o.Leg)
+		return
+	}
 	started := acd.PromptStarted{Leg: o.Leg, Prompt: o.Prompt, Failed: err != nil}
 	if !o.Loop {
 		started.Duration = time.Duration(rep.Duration) * time.Millisecond
 	}
 	a.report(o.Leg, func(h acd.OnCall) acd.Body { started.OnCall = h; return started })
+}
+
+// greeting tells whether the call goes on when its prompt has begun or ended.
+func (a *actor) greeting() (yes bool) {
+	a.n.view(func(m *acd.Machine) {
+		c, ok := m.Call(a.call)
+		yes = ok && c.State == acd.CallGreeting
+	})
+	return yes
 }
 
 // announce plays prompts in a row and goes on with the music behind them. A

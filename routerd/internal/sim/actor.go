@@ -29,6 +29,7 @@ type actor struct {
 	across          map[acd.LegID]heard
 	unsaved         map[acd.LegID]acd.Time // see node.actor
 	held            []heldRing
+	playing         []acd.Playing
 }
 
 type arrival struct {
@@ -97,7 +98,7 @@ func (a *actor) takeUp() {
 	a.done, a.cancelled, a.unusable = map[acd.EffectID]bool{}, map[acd.LegID]bool{}, map[acd.LegID]fact{}
 	a.across = map[acd.LegID]heard{}
 	a.held = nil
-	a.unsaved = map[acd.LegID]acd.Time{}
+	a.unsaved, a.playing = map[acd.LegID]acd.Time{}, nil
 	c, ok := a.n.machine.Call(a.call)
 	if !ok || c.Owner != a.n.owner() {
 		return
@@ -294,6 +295,7 @@ const commitFence = 400 * time.Millisecond
 
 func (a *actor) commit(id acd.LegID, f fact) (acd.Result, bool) {
 	head := a.head()
+	head.Playing, a.playing = a.playing, nil
 	head.Records = a.recordOf(head.Records, id)
 	for _, other := range a.legIDs() {
 		if _, ok := a.unsaved[other]; ok && other != id {

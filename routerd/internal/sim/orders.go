@@ -103,6 +103,11 @@ func (a *actor) play(o acd.PlayPrompt) {
 	if !a.t.alive() {
 		return
 	}
+	if c, ok := a.n.machine.Call(a.call); code == 0 && o.Loop && !(ok && c.State == acd.CallGreeting) {
+		a.playing = append(a.playing, acd.Playing{Leg: o.Leg, Prompt: o.Prompt})
+		a.saveSoon(o.Leg)
+		return
+	}
 	started := acd.PromptStarted{Leg: o.Leg, Prompt: o.Prompt, Failed: code != 0}
 	if !o.Loop && code == 0 {
 		started.Duration = promptLength(o.Prompt)

@@ -15,8 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"sort"
 	"strings"
 	"syscall"
@@ -145,8 +143,13 @@ func (l *Lab) prepare() error {
 		return err
 	}
 	for _, h := range l.plan.hosts() {
+		slack := time.Duration(0)
+		if l.plan.is(l.plan.Routers, h.Name) {
+			slack = routerSlack
+		}
 		l.processes[h.Name] = &process{
-			host: h, build: l.builder(h), log: l.path("log", h.Name+".log"),
+			slack: slack,
+			host:  h, build: l.builder(h), log: l.path("log", h.Name+".log"),
 			revive: l.plan.is(l.plan.Routers, h.Name) || l.plan.is(l.plan.Workers, h.Name),
 			told:   func(line string) { fmt.Fprintf(l.options.Progress, "lab: %s\n", line) },
 		}
@@ -182,21 +185,22 @@ func (l *Lab) issueAll() error {
 	return l.pki.issue(rogueCA, CertRogueSBC, SBCA+roleSBC, l.plan.SBCs[0].IP)
 }
 
+// routerSlack is the TimerSlackNSec of the routers' unit.
+const routerSlack = 200 * time.Microsecond
+
 // builder makes a component's command anew for each of its lives.
 func (l *Lab) builder(h host) func() *exec.Cmd {
-	daemon := func(program string, env ...string) func() *exec.Cmd {
+	daemon := func(program string) func() *exec.Cmd {
 		return func() *exec.Cmd {
 			cmd := exec.Command(filepath.Join(l.options.Bin, program), "-config", l.path("conf", h.Name+".yaml"))
 			cmd.Dir = l.path("data", h.Name)
-			cmd.Env = slices.Concat(env, os.Environ(), l.options.Env)
+			cmd.Env = append(os.Environ(), l.options.Env...)
 			return cmd
 		}
 	}
 	switch {
 	case l.plan.is(l.plan.Routers, h.Name):
-		// The routers share this machine: each schedules for its part of it.
-		part := max(1, runtime.NumCPU()/len(l.plan.Routers))
-		return daemon("routerd", fmt.Sprintf("GOMAXPROCS=%d", part))
+		return daemon("routerd")
 	case l.plan.is(l.plan.Workers, h.Name):
 		return daemon("mediad")
 	}

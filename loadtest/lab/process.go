@@ -8,11 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // process is a component's process group and its lives so far.
@@ -25,6 +28,7 @@ type process struct {
 	// Code 2 is a bad configuration or a panic, and final here.
 	revive bool
 	told   func(line string) // of a revival
+	slack  time.Duration     // how late its timers may be, as in its unit; 0: as ours
 
 	mu      sync.Mutex
 	cmd     *exec.Cmd
@@ -62,7 +66,7 @@ func (p *process) live() error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Setpgid = true
-	if err := cmd.Start(); err != nil {
+	if err := startWith(cmd, p.slack); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	done := make(chan struct{})
@@ -73,6 +77,21 @@ func (p *process) live() error {
 		close(done)
 	}()
 	return nil
+}
+
+// startWith starts a process whose timers may be late (PR_SET_TIMERSLACK). It takes
+// that from the thread that makes it.
+func startWith(cmd *exec.Cmd, slack time.Duration) error {
+	if slack == 0 {
+		return cmd.Start()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0); err != nil {
+		return err
+	}
+	defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0)
+	return cmd.Start()
 }
 
 // ended arranges for the next life where there is to be one.

@@ -308,3 +308,74 @@ func TestAPausedRouterDoesNoHarm(t *testing.T) {
 	}
 	s.end(leg, c)
 }
+
+// A media worker that hangs is taken over from within a second; when it wakes it sends
+// nothing, and is a worker again. One that is told to end hands over without a gap
+// (T13, fencing).
+func TestAHungWorkerDoesNoHarm(t *testing.T) {
+	s := raise(t, 100*time.Millisecond)
+	c := s.call(lab.SBCA)
+	s.await(30*time.Second, "the call to be answered", s.inState(c, "talking"))
+	_, leg := s.legsSoFar()
+	s.bothHear(c, leg)
+	sides := []*endpoint.Call{c, leg}
+	v, _ := s.seen(c)
+	lives := s.workers()
+	if err := s.lab.Freeze(v.Worker); err != nil {
+		t.Fatal(err)
+	}
+	for _, side := range sides {
+		side.Gap()
+	}
+	s.await(30*time.Second, "another worker to carry the call", func() bool {
+		now, ok := s.seen(c)
+		return ok && now.Worker != v.Worker
+	})
+	s.bothHear(c, leg)
+	for _, side := range sides {
+		if gap := side.Gap(); gap > 3*time.Second { // slower under the race detector; make bench-media-failover has the bound
+			t.Errorf("a gap of %v when the worker hung", gap)
+		}
+	}
+	if err := s.lab.Thaw(v.Worker); err != nil {
+		t.Fatal(err)
+	}
+	s.await(30*time.Second, v.Worker+" to begin another life", func() bool {
+		now := s.workers()
+		return now[v.Worker] > lives[v.Worker] && len(now) == len(lives)
+	})
+	s.bothHear(c, leg)
+	for _, side := range sides {
+		if m := side.Result().Media; m.Late+m.Returned+m.Rejected != 0 {
+			t.Errorf("a far end heard packets of who should be silent: %d late, %d of an old stream, %d refused", m.Late, m.Returned, m.Rejected)
+		}
+	}
+	now, _ := s.seen(c)
+	if err := s.lab.Retire(now.Worker, 10*time.Second); err != nil {
+		t.Error(err)
+	}
+	s.bothHear(c, leg)
+	if lost := c.Result().Media.MarksLost; lost > 250 { // of the hang alone
+		t.Errorf("%d packets lost", lost)
+	}
+	if r := c.Result(); r.Reinvites != 0 {
+		t.Errorf("%d re-INVITEs", r.Reinvites)
+	}
+	s.end(leg, c)
+}
+
+// workers are the live ones, each with its incarnation.
+func (s *tier) workers() map[string]uint64 {
+	s.Helper()
+	lives := map[string]uint64{}
+	s.await(10*time.Second, "the cluster's state", func() bool {
+		c, err := s.api.Cluster(s.Context())
+		for _, w := range c.Workers {
+			if w.Alive {
+				lives[w.ID] = w.Incarnation
+			}
+		}
+		return err == nil
+	})
+	return lives
+}

@@ -130,19 +130,20 @@ func (p *proof) judgeCalls(ctx context.Context) error {
 	return nil
 }
 
-// unprotected is how many media addresses have no standby that holds all of
-// their calls, by the workers' own account; -1 if one does not tell.
-func (p *proof) unprotected(ctx context.Context) int {
-	n := 0
+// unprotected tells of a worker, by its own account, that hosts addresses without a
+// standby that holds all of their calls; "" if none does.
+func (p *proof) unprotected(ctx context.Context) string {
 	for i := range workers {
 		name := fmt.Sprintf("m%d", i+1)
 		v, err := gauge(ctx, fmt.Sprintf("http://%s:%d/metrics", p.lab.Addr(name), lab.PortMetrics), "mediad_addresses_unprotected")
-		if err != nil {
-			return -1
+		switch {
+		case err != nil:
+			return err.Error()
+		case v > 0:
+			return fmt.Sprintf("%s hosts %d addresses that no standby holds", name, v)
 		}
-		n += v
 	}
-	return n
+	return ""
 }
 
 // gauge reads one whole number of a metrics page.

@@ -78,8 +78,12 @@ func (p *proof) breakWorkers(ctx context.Context) error {
 
 // breakOne is one fault and what the far ends saw of it.
 func (p *proof) breakOne(ctx context.Context, f fault) error {
-	if err := p.await(ctx, readyWait, "three workers, each address with a standby that has all", func() bool { return p.whole(ctx) }); err != nil {
-		return err
+	lacks := ""
+	if err := p.await(ctx, readyWait, "three workers, each address with a standby that has all", func() bool {
+		lacks = p.lacks(ctx)
+		return lacks == ""
+	}); err != nil {
+		return fmt.Errorf("%w: %s", err, lacks)
 	}
 	victim, on, err := p.busiest(ctx)
 	if err != nil {
@@ -146,11 +150,12 @@ func (p *proof) recover(ctx context.Context, f fault, victim string) error {
 	return pass(ctx, aftermath)
 }
 
-// whole tells whether three workers live and nothing is without its standby.
-func (p *proof) whole(ctx context.Context) bool {
+// lacks tells what the tier lacks: a worker, or an address its standby. A whole one
+// lacks nothing.
+func (p *proof) lacks(ctx context.Context) string {
 	c, err := p.tier.Cluster(ctx)
 	if err != nil {
-		return false
+		return err.Error()
 	}
 	alive := map[string]bool{}
 	for _, w := range c.Workers {
@@ -162,10 +167,13 @@ func (p *proof) whole(ctx context.Context) bool {
 	for _, h := range c.Media {
 		home[h.Worker] = true
 		if !alive[h.Worker] || !alive[h.Standby] {
-			return false
+			return fmt.Sprintf("%s is at %s with standby %q", h.Address, h.Worker, h.Standby)
 		}
 	}
-	return len(alive) == workers && len(home) == workers && p.unprotected(ctx) == 0
+	if len(alive) < workers || len(home) < workers {
+		return fmt.Sprintf("%d workers live and %d have an address", len(alive), len(home))
+	}
+	return p.unprotected(ctx)
 }
 
 // hosts counts the calls that each worker carries, and lists those of each.

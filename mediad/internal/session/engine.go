@@ -22,6 +22,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"trunkline/mediad/internal/ports"
@@ -90,6 +91,12 @@ type Engine struct {
 	subscribers map[*subscription]bool
 	pressed     chan struct{} // holds a token while there may be keys to tell
 	woken       chan struct{} // holds a token while a shard holds its tongue
+
+	// Signs of life need no Engine.mu: a take-over of many calls holds it for
+	// long, and must not look like a hang.
+	pings   atomic.Uint64
+	linksMu sync.Mutex
+	links   []*standby.Link
 }
 
 // New starts an engine. It hosts no address yet.
@@ -123,6 +130,7 @@ func New(cfg Config) (*Engine, error) {
 		e.wg.Go(s.run)
 	}
 	e.wg.Go(e.sendMarks)
+	e.wg.Go(e.beats)
 	e.wg.Go(e.tellDigits)
 	e.wg.Go(e.confirmEpochs)
 	e.wg.Go(e.watchHosts)
@@ -183,6 +191,10 @@ func refuse(code int, format string, args ...any) error {
 // Do carries out one command. If wait is not nil, the reply should be held
 // back until it is closed, but not for long: it says that the standby has it.
 func (e *Engine) Do(r mediaapi.Request) (reply mediaapi.Reply, wait <-chan struct{}) {
+	if r.Command == mediaapi.Ping {
+		e.pings.Add(1)
+		return mediaapi.Reply{Result: mediaapi.ResultPong, Worker: e.cfg.Worker}, nil
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	h, ok := handlers[r.Command]
@@ -241,7 +253,6 @@ func errorReply(err error) mediaapi.Reply {
 type handler func(e *Engine, r *mediaapi.Request) (mediaapi.Reply, *call, error)
 
 var handlers = map[string]handler{
-	mediaapi.Ping:           (*Engine).ping,
 	mediaapi.LegAccept:      (*Engine).legAccept,
 	mediaapi.LegOffer:       (*Engine).legOffer,
 	mediaapi.LegAnswer:      (*Engine).legAnswer,
@@ -261,10 +272,6 @@ var handlers = map[string]handler{
 	mediaapi.BeginAnew:      (*Engine).beginAnew,
 	mediaapi.Offer:          (*Engine).twoSidedOffer,
 	mediaapi.Answer:         (*Engine).twoSidedAnswer,
-}
-
-func (e *Engine) ping(*mediaapi.Request) (mediaapi.Reply, *call, error) {
-	return mediaapi.Reply{Result: mediaapi.ResultPong, Worker: e.cfg.Worker}, nil, nil
 }
 
 func (e *Engine) list(r *mediaapi.Request) (mediaapi.Reply, *call, error) {

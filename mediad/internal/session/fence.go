@@ -3,6 +3,7 @@ package session
 import (
 	"time"
 
+	"trunkline/mediad/internal/standby"
 	"trunkline/mediad/mediaapi"
 )
 
@@ -42,12 +43,19 @@ func (s *shard) speaks() bool {
 	return !s.mute
 }
 
-// guard tells the shards whether anybody may take over from us: under Engine.mu.
+// guard tells the shards whether anybody may take over from us, and whom to give
+// signs of life: under Engine.mu, after any link has come or gone.
 func (e *Engine) guard() {
-	guarded := false
+	var links []*standby.Link
 	for _, h := range e.hosts {
-		guarded = guarded || h.link != nil
+		if h.link != nil {
+			links = append(links, h.link)
+		}
 	}
+	guarded := len(links) > 0
+	e.linksMu.Lock()
+	e.links = links
+	e.linksMu.Unlock()
 	for _, s := range e.shards {
 		s.mu.Lock()
 		s.guarded = guarded

@@ -165,8 +165,18 @@ func TestASilentHostIsTold(t *testing.T) {
 		}
 	})
 	defer cancel()
-	p.a.mu.Lock() // it neither beats nor marks
+	p.a.mu.Lock() // as for a take-over of many calls
+	if reply, _ := p.a.Do(mediaapi.Request{Command: mediaapi.Ping}); reply.Result != mediaapi.ResultPong {
+		t.Errorf("ping while commands wait: %+v", reply)
+	}
+	began := time.Now()
+	until(t, "a silence would be told", func() bool { return time.Since(began) > 4*silentLimit })
+	if told.Load() != nil {
+		t.Error("a worker that is busy is told to be silent")
+	}
+	p.a.linksMu.Lock() // it neither marks nor beats
 	until(t, "b tells of a", func() bool { return told.Load() != nil })
+	p.a.linksMu.Unlock()
 	p.a.mu.Unlock()
 	if got, want := *told.Load(), (mediaapi.Silent{Worker: "a", Incarnation: 1}); got != want {
 		t.Errorf("told of %+v, want %+v", got, want)

@@ -141,6 +141,7 @@ func (e *Engine) fenced(h *host, over uint64) {
 // letGo closes what is on an address without a word to its standby: the calls
 // go on elsewhere. What came here before they did is still passed on.
 func (e *Engine) letGo(h *host) {
+	defer e.guard()
 	h.closeLink()
 	delete(e.hosts, h.addr)
 	for _, c := range e.calls {

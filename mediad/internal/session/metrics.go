@@ -1,6 +1,10 @@
 package session
 
-import "github.com/VictoriaMetrics/metrics"
+import (
+	"github.com/VictoriaMetrics/metrics"
+
+	"trunkline/mediad/mediaapi"
+)
 
 // Metrics are the engine's figures for monitoring.
 func (e *Engine) Metrics() *metrics.Set {
@@ -94,6 +98,7 @@ func (e *Engine) Metrics() *metrics.Set {
 		defer e.mu.Unlock()
 		return float64(e.missing)
 	})
+	set.NewGauge(`mediad_commands_total{command="`+mediaapi.Ping+`"}`, func() float64 { return float64(e.pings.Load()) })
 	for name := range handlers {
 		set.NewGauge(`mediad_commands_total{command="`+name+`"}`, func() float64 {
 			e.mu.Lock()

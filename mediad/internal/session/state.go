@@ -179,6 +179,7 @@ func (e *Engine) snapshot(h *host, begin func([]standby.Entry)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var all []standby.Entry
+	var scratch []srtp.Mark
 	for _, c := range e.calls {
 		if c.host != h {
 			continue
@@ -187,11 +188,13 @@ func (e *Engine) snapshot(h *host, begin func([]standby.Entry)) {
 		if c.record == nil {
 			c.record = c.encodeRecord()
 		}
+		var marks []byte
 		for _, l := range c.legs {
-			l.dirty = true // the new copy has no marks
+			marks, scratch = l.appendMark(marks, scratch)
+			l.dirty = true // a mark sent meanwhile went to the copy before
 		}
 		c.shard.mu.Unlock()
-		all = append(all, standby.Entry{Key: c.id, Record: c.record})
+		all = append(all, standby.Entry{Key: c.id, Record: c.record, Mark: marks})
 	}
 	begin(all)
 }
@@ -202,15 +205,9 @@ const marksEvery = 50 * time.Millisecond
 
 // sendMarks sends running marks to the standbys until the engine stops.
 func (e *Engine) sendMarks() {
-	tick := time.NewTicker(marksEvery / 2)
+	tick := time.NewTicker(marksEvery)
 	defer tick.Stop()
 	for {
-		select {
-		case <-e.stop:
-			return
-		case <-tick.C:
-			e.beat()
-		}
 		select {
 		case <-e.stop:
 			return
@@ -220,13 +217,25 @@ func (e *Engine) sendMarks() {
 	}
 }
 
-func (e *Engine) beat() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, h := range e.hosts {
-		if h.link != nil {
-			h.link.Marks(nil)
+// beats says to the standbys that this worker lives, until the engine stops.
+func (e *Engine) beats() {
+	tick := time.NewTicker(marksEvery / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-tick.C:
+			e.beat()
 		}
+	}
+}
+
+func (e *Engine) beat() {
+	e.linksMu.Lock()
+	defer e.linksMu.Unlock()
+	for _, l := range e.links {
+		l.Marks(nil)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -325,5 +326,33 @@ func TestALivingHostIsRelievedWithoutALoss(t *testing.T) {
 	r := mediaapi.Request{Command: mediaapi.Connect, CallID: "c0"}
 	if p.a.Kept(r) || !p.b.Kept(r) {
 		t.Error("the call is not where it should be")
+	}
+}
+
+// A host that dies before its first marks of a new copy leaves marks all the same:
+// without, its successor would know no rollover counter, and nobody would hear it.
+func TestANewCopyHasItsMarks(t *testing.T) {
+	p := newPair(t, "127.20.4.24")
+	x, y := newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AESCM128SHA180, true)
+	x.dial(p.a, "c")
+	y.ring(p.a, "c", "2")
+	connect(t, p.a, "c")
+	for ; y.seq < 2*65536; y.seq += 20000 {
+		y.send("on the way to ROC 2")
+		x.hear()
+	}
+	p.a.mu.Lock() // no marks are sent
+	h := p.a.hosts[netip.MustParseAddr(p.addr)]
+	h.link.Close()
+	p.a.mu.Unlock()
+	for range 2 { // a new epoch has a new copy
+		p.host(t, p.a, 2, "b")
+	}
+	until(t, "b holds a copy of this epoch", func() bool { return h.link.Synced() })
+	p.a.Close()
+	p.host(t, p.b, 3, "")
+	y.send("heard")
+	if h := x.hear(); h.payload != "heard" {
+		t.Fatalf("heard %+v", h)
 	}
 }

@@ -28,10 +28,12 @@ const (
 	retryFirst, retryMax = 50 * time.Millisecond, time.Second
 )
 
-// Entry is one record by its key.
+// Entry is one record by its key, with its running mark of this moment: a host that
+// dies as soon as it is copied must not leave records without.
 type Entry struct {
 	Key    string
 	Record []byte
+	Mark   []byte // nil: none
 }
 
 // LinkConfig describes the host's end.
@@ -216,6 +218,9 @@ func (l *Link) begin(hello []byte, all []Entry) {
 	for _, e := range all {
 		l.serial++
 		l.queue = appendKeyed(l.queue, framePut, l.serial, e.Key, e.Record)
+		if e.Mark != nil {
+			l.queue = appendFrame(l.queue, frameMarks, AppendMark(nil, e.Key, e.Mark))
+		}
 	}
 	l.serial++
 	l.copied = l.serial

@@ -119,7 +119,7 @@ func (s *site) host(t *testing.T, life, epoch uint64, records map[string]string)
 			defer h.mu.Unlock()
 			var all []Entry
 			for k, v := range h.records {
-				all = append(all, Entry{k, []byte(v)})
+				all = append(all, Entry{Key: k, Record: []byte(v)})
 			}
 			begin(all)
 		},

@@ -11,7 +11,8 @@
 //
 //	length uint32 (of type and body) | type uint8 | body
 //
-// big-endian. The host sends hello {JSON of Hello}, then reset, put..., synced,
+// big-endian. The host sends hello {JSON of Hello}, then reset, put and
+// marks..., synced,
 // then put, drop and marks as they come; put and drop bear a serial number
 // uint64 and a key (uint16 length, bytes). The standby sends ack (uint64: all
 // up to this serial are kept) and fenced (uint64: epoch that ended yours).

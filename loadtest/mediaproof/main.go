@@ -159,13 +159,15 @@ func (p *proof) prepare(ctx context.Context, bin, against, folder string, thread
 	if bin, err = filepath.Abs(bin); err != nil {
 		return err
 	}
-	p.ours = mediadRelay("mediad", "127.21.0.1", bin, dir, threads)
+	if p.ours, err = mediadRelay(ctx, "mediad", "127.21.0.1", bin, dir, threads); err != nil {
+		return err
+	}
 	if against != "" {
 		if against, err = filepath.Abs(against); err != nil {
 			return err
 		}
-		p.theirs = mediadRelay("other", "127.21.0.2", against, dir, threads)
-		return nil
+		p.theirs, err = mediadRelay(ctx, "other", "127.21.0.2", against, dir, threads)
+		return err
 	}
 	if err := tools.Add(ctx, p.out, "rtpengine", "rtpengine-daemon"); err != nil {
 		return err
@@ -183,6 +185,10 @@ func (p *proof) prepare(ctx context.Context, bin, against, folder string, thread
 func (p *proof) measure(ctx context.Context) error {
 	p.table = check.NewTable("daemon", "calls between", "calls", "us/packet", "lost", "of", "wrong", "delay p50", "p99 ms", "kB/call", "recording")
 	for _, k := range p.kinds {
+		if k.plain() && !(p.ours.plain && p.theirs.plain) {
+			p.say("%s: left out, for one of the two takes no plain RTP", k.name)
+			continue
+		}
 		for _, calls := range p.calls {
 			p.say("%d calls, %s", calls, k.name)
 			if err := p.compare(ctx, k, calls); err != nil {

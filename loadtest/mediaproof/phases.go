@@ -16,11 +16,14 @@ type kind struct {
 	near, far suite
 }
 
+func (k kind) plain() bool { return k.near == plain || k.far == plain }
+
 // kinds are what both daemons relay.
 var kinds = []kind{
 	{"AES_CM_128_HMAC_SHA1_80", cm80, cm80},
 	{"AEAD_AES_128_GCM", gcm128, gcm128},
 	{"AEAD_AES_256_GCM", gcm256, gcm256},
+	{"RTP and AES_CM_128_HMAC_SHA1_80", plain, cm80},
 }
 
 // generatorAddr is where the parties of both daemons' calls are.

@@ -31,6 +31,7 @@ const (
 type relay struct {
 	name    string
 	addr    netip.Addr // of its media and its control port
+	plain   bool       // takes plain RTP
 	command func() (*exec.Cmd, error)
 
 	log  string
@@ -41,33 +42,61 @@ type relay struct {
 	ids  []string // of its calls
 }
 
-// mediadRelay is mediad as an operator runs it: one thread per processor.
-func mediadRelay(name, addr, bin, dir string, threads int) *relay {
+// plainKeys have mediad take plain RTP from the generator, and calls however busy
+// the machine is.
+var plainKeys = fmt.Sprintf(", plain: [%s/32], max_cpu: 100", generatorAddr)
+
+// mediadRelay is mediad as an operator runs it: one thread per processor. A
+// program from before it could take plain RTP, to compare with, is run without.
+func mediadRelay(ctx context.Context, name, addr, bin, dir string, threads int) (*relay, error) {
 	r := &relay{name: name, addr: netip.MustParseAddr(addr), log: filepath.Join(dir, name+".log")}
+	data := filepath.Join(dir, name)
+	config, err := r.configure(data, threads, plainKeys)
+	if err != nil {
+		return nil, err
+	}
+	keys := plainKeys
+	if r.plain = exec.CommandContext(ctx, bin, "-check", "-config", config).Run() == nil; !r.plain {
+		keys = ""
+		if config, err = r.configure(data, threads, keys); err != nil {
+			return nil, err
+		}
+		if out, err := exec.CommandContext(ctx, bin, "-check", "-config", config).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("check the configuration of %s: %w: %s", bin, err, out)
+		}
+	}
 	r.command = func() (*exec.Cmd, error) {
-		data := filepath.Join(dir, name)
-		if err := os.RemoveAll(data); err != nil {
-			return nil, fmt.Errorf("empty mediad's folder: %w", err)
-		}
-		if err := os.MkdirAll(data, 0o700); err != nil {
-			return nil, fmt.Errorf("make mediad's folder: %w", err)
-		}
-		var key [32]byte
-		_, _ = rand.Read(key[:]) // never fails (crypto/rand)
-		master, config := filepath.Join(data, "master.key"), filepath.Join(data, "mediad.yaml")
-		text := fmt.Sprintf(`worker: m1
+		config, err := r.configure(data, threads, keys)
+		return exec.Command(bin, "-config", config), err
+	}
+	return r, nil
+}
+
+// configure empties mediad's folder, but for its configuration.
+func (r *relay) configure(data string, threads int, mediaKeys string) (path string, err error) {
+	if err := os.RemoveAll(data); err != nil {
+		return "", fmt.Errorf("empty mediad's folder: %w", err)
+	}
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return "", fmt.Errorf("make mediad's folder: %w", err)
+	}
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // never fails (crypto/rand)
+	master, path := filepath.Join(data, "master.key"), filepath.Join(data, "mediad.yaml")
+	text := fmt.Sprintf(`worker: m1
 data: %s
 ng: {tcp: "%s:%d"}
-media: {addresses: [%s], ports: %s, threads: %d}
+media: {addresses: [%s], ports: %s, threads: %d%s}
 recording: {dir: %s, master_key_file: %s}
 metrics: {listen: "%s:%d"}
 drain: 1s
-`, data, r.addr, controlPort, r.addr, mediaPorts, threads, filepath.Join(data, "recordings"), master, r.addr, metricsPort)
-		err := errors.Join(os.WriteFile(master, []byte(base64.StdEncoding.EncodeToString(key[:])+"\n"), 0o600),
-			os.WriteFile(config, []byte(text), 0o600))
-		return exec.Command(bin, "-config", config), err
+`, data, r.addr, controlPort, r.addr, mediaPorts, threads, mediaKeys, filepath.Join(data, "recordings"), master, r.addr, metricsPort)
+	err = errors.Join(os.WriteFile(master, []byte(base64.StdEncoding.EncodeToString(key[:])+"\n"), 0o600),
+		os.WriteFile(path, []byte(text), 0o600))
+	if err != nil {
+		return "", fmt.Errorf("write mediad's configuration: %w", err)
 	}
-	return r
+	return path, nil
 }
 
 // rtpengineRelay is Debian's rtpengine without its kernel module. Between equal
@@ -75,7 +104,7 @@ drain: 1s
 // has a reason to look into them: to log the keys that are pressed, for one. It
 // has that reason here, and a packet that is forged shows whether it looks.
 func rtpengineRelay(tools *lab.Toolchain, dir string, threads int) *relay {
-	r := &relay{name: "rtpengine", addr: netip.MustParseAddr("127.21.0.2"), log: filepath.Join(dir, "rtpengine.log")}
+	r := &relay{name: "rtpengine", plain: true, addr: netip.MustParseAddr("127.21.0.2"), log: filepath.Join(dir, "rtpengine.log")}
 	r.command = func() (*exec.Cmd, error) {
 		low, high, _ := strings.Cut(mediaPorts, "-")
 		args := []string{"--config-file=none", "--foreground", "--log-stderr", "--log-level=4", "--table=-1",

@@ -8,7 +8,7 @@ PROGRAMS := ./routerd ./routerd/cmd/routerctl ./mediad ./loadtest
 GO_LEAST := 1.26
 
 .DEFAULT_GOAL := help
-.PHONY: help fuzz twin demo test load up check scenarios sim build setup go clean bench-acd bench-failover bench-media-failover bench-sip bench-media
+.PHONY: help fuzz twin demo test load up check scenarios sim build setup go clean bench-acd bench-export bench-failover bench-media-failover bench-sip bench-media
 
 help:
 	@echo 'make demo   place ten real calls through the whole tier and kill parts of it'
@@ -16,6 +16,7 @@ help:
 	@echo 'make scenarios  the promises of loadtest/scenarios, by SIPp; NAMES="call-* hold-*" for some'
 	@echo 'make load   4 000 calls a minute through the whole tier for 60 s'
 	@echo 'make bench-acd  the state machine at full size: commands a second, allocations, what an offer costs, snapshots'
+	@echo 'make bench-export  an hour-long call out of its recording, as WAV and as Ogg'
 	@echo 'make bench-failover  how long the log is away: kill -9, SIGSTOP, hand-over, a steady load; FOR=10m for the long one'
 	@echo 'make bench-media-failover  200 calls while media workers are killed, stopped, cut off and drained: the gap at each far end'
 	@echo 'make bench-sip  routers alone under SIPp: latencies, calls a second, open calls held; FOR=60s, HOLD=10m for the long one'
@@ -64,6 +65,11 @@ bench-acd: go
 
 # Real routers, SIPp on both sides, no edges and no media. HOLD=10m is the promise; SIPP passes further
 # flags, as SIPP='-rate 200'.
+bench-export: go
+	@mkdir -p bin
+	@$(GO) build -o bin/exportproof ./mediad/internal/record/exportproof
+	@bin/exportproof
+
 bench-sip: build
 	@$(GO) build -o bin/sipproof ./loadtest/sipproof
 	@bin/sipproof -for $(FOR) -hold $(or $(HOLD),60s) $(SIPP)

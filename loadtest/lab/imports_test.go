@@ -28,10 +28,13 @@ var importRules = map[string]struct {
 	"routerd/cmd/routerctl": {[]string{"routerd/routeapi", "routerd/acd", "routerd/internal/config", "routerd/internal/replay", "routerd/internal/whatif", "raftstore"}, false},
 	"routerd":               {[]string{"routerd", "raftstore", "mediad/mediaapi"}, false},
 	"mediad":                {[]string{"mediad", "raftstore/gossip"}, false},
-	"loadtest":              {[]string{"loadtest", "routerd/routeapi", "mediad/mediaapi", "routerd/acd"}, false},
-	"loadtest/raftproof":    {[]string{"loadtest/check", "raftstore"}, false},
-	"loadtest/sipproof":     {[]string{"loadtest/check", "loadtest/lab", "routerd/acd", "mediad/mediaapi", "raftstore/gossip"}, false},
-	"loadtest/acdproof":     {[]string{"loadtest/check", "routerd/acd"}, false},
+
+	"mediad/internal/record/exportproof": {[]string{"loadtest/check", "mediad/internal"}, false},
+
+	"loadtest":           {[]string{"loadtest", "routerd/routeapi", "mediad/mediaapi", "routerd/acd"}, false},
+	"loadtest/raftproof": {[]string{"loadtest/check", "raftstore"}, false},
+	"loadtest/sipproof":  {[]string{"loadtest/check", "loadtest/lab", "routerd/acd", "mediad/mediaapi", "raftstore/gossip"}, false},
+	"loadtest/acdproof":  {[]string{"loadtest/check", "routerd/acd"}, false},
 }
 
 // importFault says what is wrong with an import of path by a file in dir, or "".

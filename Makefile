@@ -63,13 +63,14 @@ bench-acd: go
 	@$(GO) build -o bin/acdproof ./loadtest/acdproof
 	@bin/acdproof
 
-# Real routers, SIPp on both sides, no edges and no media. HOLD=10m is the promise; SIPP passes further
-# flags, as SIPP='-rate 200'.
+# Decoding is what it costs, one thread for each side: it wants two processors to itself.
 bench-export: go
 	@mkdir -p bin
 	@$(GO) build -o bin/exportproof ./mediad/internal/record/exportproof
 	@bin/exportproof
 
+# Real routers, SIPp on both sides, no edges and no media. HOLD=10m is the promise; SIPP passes further
+# flags, as SIPP='-rate 200'.
 bench-sip: build
 	@$(GO) build -o bin/sipproof ./loadtest/sipproof
 	@bin/sipproof -for $(FOR) -hold $(or $(HOLD),60s) $(SIPP)

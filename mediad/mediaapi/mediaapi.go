@@ -94,6 +94,8 @@ const (
 	// FlagKeepPause has start recording leave a pause alone: a router repeats its
 	// orders after a takeover, and card data may be spoken just then.
 	FlagKeepPause = "keep-pause"
+	// FlagResume has start recording end a pause and begin nothing.
+	FlagResume = "resume"
 )
 
 // ReasonNoEvents refuses PlayDTMF for a peer that takes no telephone-event.

@@ -10,6 +10,7 @@ import "time"
 //	POST   PathCalls/ID/card           Card: put onto the call's card
 //	POST   PathCalls/ID/callback       CallbackRequest: the waiting caller is let go and called later
 //	POST   PathCalls/ID/transfer       TransferCall
+//	POST   PathCalls/ID/recording      Recording: what is said is kept, or not, from now on
 //
 // 400: the body is no such thing, and which field is wrong. 404: no such call or
 // task. 409: it can't be done now. 422: a value is out of bounds, or names nothing.
@@ -50,4 +51,10 @@ type Card struct {
 // CallbackRequest turns a waiting call into a promised callback.
 type CallbackRequest struct {
 	Number string `json:"number,omitempty"` // E.164 with +; empty: the caller's
+}
+
+// Recording pauses the recording of a call, while a card's number is told, or goes
+// on with it. It begins none.
+type Recording struct {
+	Paused *bool `json:"paused"` // required
 }

@@ -28,7 +28,7 @@ func (e *Engine) startRecording(r *mediaapi.Request) (mediaapi.Reply, *call, err
 		return mediaapi.Reply{}, nil, err
 	}
 	t := c.taping
-	t.On = true
+	t.On = t.On || !slices.Contains(r.Flags, mediaapi.FlagResume)
 	if !slices.Contains(r.Flags, mediaapi.FlagKeepPause) {
 		t.Paused = false
 	}

@@ -92,6 +92,21 @@ func TestAPauseHoldsBeforeTheStart(t *testing.T) {
 	rec.want(t, []string{"start ", "pause"})
 }
 
+// Whoever ends a pause does not thereby begin a recording.
+func TestAResumptionBeginsNothing(t *testing.T) {
+	rec := &tape{on: map[string]bool{}}
+	e := newEngine(t, "127.0.0.1", func(c *Config) { c.Recorder = rec })
+	newPhone(t, srtp.AEAD128GCM, true).dial(e, "c")
+	resume := mediaapi.Request{Command: mediaapi.StartRecording, CallID: "c", Flags: []string{mediaapi.FlagResume}}
+	do(t, e, mediaapi.Request{Command: mediaapi.PauseRecording, CallID: "c"})
+	do(t, e, resume)
+	rec.want(t, nil)
+	do(t, e, mediaapi.Request{Command: mediaapi.StartRecording, CallID: "c"})
+	do(t, e, mediaapi.Request{Command: mediaapi.PauseRecording, CallID: "c"})
+	do(t, e, resume)
+	rec.want(t, []string{"start ", "start ", "pause", "start ", "resume"})
+}
+
 // An Opus packet may carry the frame before it once more: the first after a
 // pause is not kept, of either side.
 func TestOpusGivesNothingOfThePauseAway(t *testing.T) {

@@ -25,6 +25,9 @@ cancels it. The same -id twice is one task.`, taskCreate},
 To NUMBER, or to the caller's. The queue must have callbacks.`, plain(callback)},
 	{"transfer", "CALL TARGET", `give a talking call away for its agent
 TARGET is queue=ID, agent=ID, chain=ID or number=+E164. The call keeps its ticket.`, transfer},
+	{"pause-recording", "CALL", `keep nothing of what is said from now on: a card's number is told
+The parties hear each other. It lasts until resume-recording.`, plain(recording(true))},
+	{"resume-recording", "CALL", "go on with a recording that was paused", plain(recording(false))},
 	{"wrap-up", "AGENT", "end an agent's wrap-up, or move its end", wrapUp},
 	{"tag", "CALL KEY=VALUE...", `put what is known of a caller onto the call's card
 An empty value removes the key.`, plain(tag)},
@@ -149,6 +152,15 @@ func callback(ctx context.Context, e *env, words []string) error {
 		return err
 	}
 	return post(ctx, e, "POST", callPath(words[0], "callback"), routeapi.CallbackRequest{Number: words[1]}, nil)
+}
+
+func recording(paused bool) func(context.Context, *env, []string) error {
+	return func(ctx context.Context, e *env, words []string) error {
+		if err := need(words, "the call"); err != nil {
+			return err
+		}
+		return post(ctx, e, "POST", callPath(words[0], "recording"), routeapi.Recording{Paused: &paused}, nil)
+	}
 }
 
 func tag(ctx context.Context, e *env, words []string) error {

@@ -40,6 +40,8 @@ func TestWhatIsDoneToCallsTasksAndAgents(t *testing.T) {
 	f(`DELETE /v1/tasks/t%2F1?reason=called+in {}`, "task", "cancel", "t/1", "-reason", "called in")
 	f(`POST /v1/calls/c2/callback {}`, "callback", "c2")
 	f(`POST /v1/calls/c2/callback {"number":"+7999"}`, "callback", "c2", "+7999")
+	f(`POST /v1/calls/c2/recording {"paused":true}`, "pause-recording", "c2")
+	f(`POST /v1/calls/c2/recording {"paused":false}`, "resume-recording", "c2")
 	f(`POST /v1/calls/c1/card {"card":{"city":"","name":"Ann"}}`, "tag", "c1", "name=Ann", "city=")
 	f(`POST /v1/calls/c1/transfer {"agent":"ann","queue":"support"}`, "transfer", "c1", "queue=support")
 	f(`POST /v1/calls/c1/transfer {"agent":"ann","reason":"VIP","to_agent":"bob"}`, "transfer", "c1", "agent=bob", "-reason", "VIP")

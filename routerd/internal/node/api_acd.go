@@ -20,6 +20,7 @@ func (n *Node) routeACD(operator func(pattern string, h http.HandlerFunc)) {
 	operator("DELETE "+routeapi.PathTasks+"/{id}", n.cancelTask)
 	operator("POST "+routeapi.PathCalls+"/{id}/card", n.tagCall)
 	operator("POST "+routeapi.PathCalls+"/{id}/callback", n.requestCallback)
+	operator("POST "+routeapi.PathCalls+"/{id}/recording", n.pauseRecording)
 }
 
 // refusals says what the machine's reasons mean to who asks over the API.

@@ -84,7 +84,7 @@ func TestTornTailCostsOnlyTheTornRecord(t *testing.T) {
 		if _, report := exportCall(t, "c", torn); report.PacketsLeft != want || report.Damaged != 0 {
 			t.Fatalf("cut at %d, unsealed: %+v", cut, report)
 		}
-		l := openLog(t, torn, Config{})
+		l := openLog(t, torn, Config{QueueBytes: 1 << 16})
 		if s := l.Stats(); s.SegmentsRescued != 1 || int64(s.TornBytes) != (cut-offsets[frames-1])%(end-offsets[frames-1]) {
 			t.Fatalf("cut at %d: %+v", cut, s)
 		}
@@ -133,7 +133,7 @@ func TestAnyTornTailIsCutOff(t *testing.T) {
 		if !slices.Contains(offsets, int64(cut)) && cut < len(whole) {
 			want-- // the record that was cut
 		}
-		l, err := Open(torn, testMaster, Config{})
+		l, err := Open(torn, testMaster, Config{QueueBytes: 1 << 16})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -174,7 +174,7 @@ func TestDeathWhileSealing(t *testing.T) {
 		if err := os.WriteFile(name+openSuffix, whole[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		closeLog(t, openLog(t, torn, Config{}))
+		closeLog(t, openLog(t, torn, Config{QueueBytes: 1 << 16}))
 		again, err := os.ReadFile(name + sealedSuffix)
 		if err != nil || !bytes.Equal(again, whole) {
 			t.Fatalf("cut at %d: sealed again as %d bytes, want the same %d (%v)", cut, len(again), len(whole), err)

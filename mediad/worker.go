@@ -155,7 +155,7 @@ func (w *worker) standbyTLS(name string) *tls.Config {
 
 func (w *worker) startEngine() error {
 	cfg := session.Config{Worker: w.cfg.Worker, Incarnation: w.incarnation.Load(), Ports: w.cfg.PortRange, Shards: w.cfg.Media.Threads,
-		MaxLegs: w.cfg.Media.MaxLegs, Single: w.cfg.Media.Single, TLS: w.standbyTLS, Replicas: w.store, Logger: w.log}
+		MaxLegs: w.cfg.Media.MaxLegs, Single: w.cfg.Media.Single, MaxCPU: w.cfg.Media.MaxCPU, Plain: w.cfg.Plain, TLS: w.standbyTLS, Replicas: w.store, Logger: w.log}
 	if w.recording != nil {
 		cfg.Recorder = w.recording
 	}
@@ -193,7 +193,7 @@ func (w *worker) startEngine() error {
 }
 
 func (w *worker) serveNG() error {
-	w.ng = ng.New(w.engine, w.log)
+	w.ng = ng.New(w.engine, w.log, w.cfg.Allowed)
 	metrics.RegisterSet(w.ng.Metrics())
 	if a := w.cfg.NG.TLS; a != "" {
 		l, err := tls.Listen("tcp", a, w.serverTLS("router", "edge"))

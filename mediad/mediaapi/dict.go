@@ -10,40 +10,47 @@ import (
 )
 
 // toDict turns a struct with `ng` tags into a dictionary, leaving zero values
-// out.
+// out, but for those tagged ",keep".
 func toDict(v reflect.Value) map[string]any {
 	dict := map[string]any{}
 	t := v.Type()
 	for i := range t.NumField() {
-		f := v.Field(i)
-		if f.IsZero() {
-			continue
-		}
-		key := t.Field(i).Tag.Get("ng")
-		switch f.Kind() {
-		case reflect.String:
-			dict[key] = f.String()
-		case reflect.Bool:
-			dict[key] = true
-		case reflect.Int64:
-			dict[key] = f.Int()
-		case reflect.Uint64:
-			dict[key] = f.Uint()
-		case reflect.Slice:
-			list := make([]any, f.Len())
-			for j := range list {
-				if e := f.Index(j); e.Kind() == reflect.Struct {
-					list[j] = toDict(e)
-				} else {
-					list[j] = e.String()
-				}
-			}
-			dict[key] = list
-		default:
-			panic("mediaapi: field of kind " + f.Kind().String())
+		key, keep := strings.CutSuffix(t.Field(i).Tag.Get("ng"), ",keep")
+		if f := v.Field(i); keep || !f.IsZero() {
+			dict[key] = toValue(f)
 		}
 	}
 	return dict
+}
+
+func toValue(f reflect.Value) any {
+	switch f.Kind() {
+	case reflect.String:
+		return f.String()
+	case reflect.Bool:
+		return f.Bool()
+	case reflect.Int64:
+		return f.Int()
+	case reflect.Uint64:
+		return f.Uint()
+	case reflect.Struct:
+		return toDict(f)
+	case reflect.Pointer:
+		return toValue(f.Elem())
+	case reflect.Slice:
+		list := make([]any, f.Len())
+		for j := range list {
+			list[j] = toValue(f.Index(j))
+		}
+		return list
+	case reflect.Map:
+		dict := map[string]any{}
+		for _, k := range f.MapKeys() {
+			dict[k.String()] = toValue(f.MapIndex(k))
+		}
+		return dict
+	}
+	panic("mediaapi: field of kind " + f.Kind().String())
 }
 
 // fromDict fills a struct with `ng` tags. A value of the wrong kind is an
@@ -55,8 +62,8 @@ func fromDict(dict map[string]any, v reflect.Value) error {
 	}
 	t := v.Type()
 	for i := range t.NumField() {
-		key := t.Field(i).Tag.Get("ng")
-		e, ok := norm[key]
+		key, _ := strings.CutSuffix(t.Field(i).Tag.Get("ng"), ",keep")
+		e, ok := norm[normalKey(key)]
 		if !ok {
 			continue
 		}
@@ -103,7 +110,35 @@ func setField(f reflect.Value, e any) error {
 		f.SetUint(n)
 	case reflect.Slice:
 		return setList(f, e)
+	case reflect.Struct:
+		d, ok := e.(map[string]any)
+		if !ok {
+			return fmt.Errorf("not a dictionary")
+		}
+		return fromDict(d, f)
+	case reflect.Map:
+		return setMap(f, e)
+	case reflect.Pointer:
+		f.Set(reflect.New(f.Type().Elem()))
+		return setField(f.Elem(), e)
 	}
+	return nil
+}
+
+func setMap(f reflect.Value, e any) error {
+	d, ok := e.(map[string]any)
+	if !ok {
+		return fmt.Errorf("not a dictionary")
+	}
+	out := reflect.MakeMapWithSize(f.Type(), len(d))
+	for k, e := range d {
+		v := reflect.New(f.Type().Elem()).Elem()
+		if err := setField(v, e); err != nil {
+			return err
+		}
+		out.SetMapIndex(reflect.ValueOf(k), v)
+	}
+	f.Set(out)
 	return nil
 }
 

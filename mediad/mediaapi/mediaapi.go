@@ -27,6 +27,18 @@ const (
 	StopRecording  = "stop recording"
 	PauseRecording = "pause recording" // until start recording
 
+	BlockDTMF        = "block dtmf"
+	UnblockDTMF      = "unblock dtmf"
+	BlockMedia       = "block media"
+	UnblockMedia     = "unblock media"
+	SilenceMedia     = "silence media"
+	UnsilenceMedia   = "unsilence media"
+	StartForwarding  = "start forwarding"
+	StopForwarding   = "stop forwarding"
+	SubscribeRequest = "subscribe request"
+	SubscribeAnswer  = "subscribe answer"
+	Unsubscribe      = "unsubscribe"
+
 	// LegAccept takes a peer's SDP offer for one leg and returns our answer.
 	// A repeat returns the same answer; an offer with a new o= version
 	// renegotiates the leg in place (re-INVITE).
@@ -73,6 +85,9 @@ const (
 	ResultOK    = "ok"
 	ResultPong  = "pong"
 	ResultError = "error"
+	// ResultLoadLimit answers an offer of a caller that says it knows it
+	// (Request.Supports): it is to ask another node.
+	ResultLoadLimit = "load limit"
 )
 
 // Reasons that Kamailio's rtpengine module knows: it then tries the next node
@@ -117,7 +132,8 @@ type Request struct {
 	Mode string `ng:"mode"` // supervise
 
 	// Label, of MaxLabel bytes at most, is what a recording is kept by: the name of
-	// the queue. It may change with another start recording.
+	// the queue. It may change with another start recording. In commands about
+	// one participant of rtpengine's it names that, by what SetLabel gave it.
 	Label string `ng:"label"`
 
 	Prompt string `ng:"file"` // play media: prompt name, without ".wav"
@@ -165,14 +181,51 @@ type Request struct {
 
 	Incarnation uint64 `ng:"incarnation"` // begin anew
 
-	// rtpengine's two-sided offer, answer, delete and query.
+	// The rest is rtpengine's, for calls by offer and answer; docs/ng.md says
+	// what becomes of each. Legs are named by their SIP tags.
 	FromTag   string   `ng:"from-tag"`
 	ToTag     string   `ng:"to-tag"`
-	Transport string   `ng:"transport-protocol"` // wanted of the far side: "RTP/SAVP"
+	ViaBranch string   `ng:"via-branch"` // which fork of an offer
+	FromTags  []string `ng:"from-tags"`  // subscribe request
+	All       string   `ng:"all"`        // every participant
+	SetLabel  string   `ng:"set-label"`  // offer, answer: of FromTag's leg, or ToTag's
+	Party     string   `ng:"address"`    // instead of FromTag: as its SDP says
+
+	// Transport is wanted of the far side: "RTP/SAVP", "RTP/AVP",
+	// "UDP/TLS/RTP/SAVPF" and their like; empty: the offerer's own. With leg
+	// accept, "RTP/AVP" allows the peer plain RTP, if configuration does so too.
+	Transport string   `ng:"transport-protocol"`
+	ICE       string   `ng:"ice"`
+	DTLS      string   `ng:"dtls"`
+	SDES      []string `ng:"sdes"`
+	Codec     Codecs   `ng:"codec"`
 	Flags     []string `ng:"flags"`
 	Replace   []string `ng:"replace"`
 	RTCPMux   []string `ng:"rtcp-mux"`
-	Limit     int64    `ng:"limit"` // list: at most so many
+	RtppFlags string   `ng:"rtpp-flags"` // Kamailio's flags, unread by its module
+	Supports  []string `ng:"supports"`
+
+	MessageType string `ng:"sip-message-type"` // "sip_request" or "sip_reply"
+
+	RecordCall string `ng:"record-call"`
+	Metadata   string `ng:"metadata"`
+	ToCallID   string `ng:"to-call-id"` // connect
+	Digit      string `ng:"digit"`      // play DTMF: another name of Code
+	Repeat     int64  `ng:"repeat-times"`
+	Limit      int64  `ng:"limit"` // list: at most so many
+}
+
+// Codecs are rtpengine's wishes about the far side's offer, by codec name, "all"
+// or "full" for every one.
+type Codecs struct {
+	Strip     []string `ng:"strip"`  // not to be offered nor taken
+	Except    []string `ng:"except"` // but these
+	Offer     []string `ng:"offer"`  // of those stripped, these after all
+	Mask      []string `ng:"mask"`   // not to be offered, yet taken of the offerer
+	Consume   []string `ng:"consume"`
+	Accept    []string `ng:"accept"`
+	Transcode []string `ng:"transcode"` // to be offered beside the offerer's
+	Set       []string `ng:"set"`
 }
 
 // Reply is a worker's answer to one Request.
@@ -198,6 +251,17 @@ type Reply struct {
 	Calls   []string `ng:"calls"`   // list
 	Created int64    `ng:"created"` // query: Unix seconds
 	Legs    []Leg    `ng:"legs"`    // query
+
+	// What rtpengine's callers read, in its words.
+	Message    string             `ng:"message"` // with ResultLoadLimit
+	Warning    string             `ng:"warning"`
+	ToTag      string             `ng:"to-tag"`    // subscribe request
+	FromTags   []string           `ng:"from-tags"` // of whom it is subscribed to
+	TagMedias  []TagMedias        `ng:"tag-medias"`
+	LastSignal int64              `ng:"last signal"` // Unix seconds
+	Tags       map[string]TagInfo `ng:"tags"`        // by SIP tag
+	SSRCs      map[string]SSRC    `ng:"SSRC"`        // by number
+	Totals     *Totals            `ng:"totals"`
 }
 
 // Pressed is keys that a leg's peer has pressed and nobody has dealt with yet,
@@ -257,6 +321,84 @@ type Leg struct {
 	RemoteLost   int64  `ng:"remote-lost"`   // as the peer's last report says
 	RemoteJitter int64  `ng:"remote-jitter"` // microseconds, as the peer says
 	RTT          int64  `ng:"rtt"`           // microseconds, from LSR/DLSR; 0: unknown
+}
+
+// TagMedias is one participant of a subscription.
+type TagMedias struct {
+	Tag    string  `ng:"tag"`
+	Medias []Media `ng:"medias"`
+}
+
+// TagInfo is what query and delete tell of one participant.
+type TagInfo struct {
+	Tag       string   `ng:"tag"`
+	Label     string   `ng:"label"`
+	ViaBranch string   `ng:"via-branch"`
+	Created   int64    `ng:"created"`          // Unix seconds
+	InCall    []string `ng:"in dialogue with"` // SIP tags
+	Medias    []Media  `ng:"medias"`
+}
+
+// Media is one m= line of a participant.
+type Media struct {
+	Index    int64    `ng:"index"` // from 1
+	Type     string   `ng:"type"`
+	Protocol string   `ng:"protocol"`
+	Label    string   `ng:"label"`
+	Streams  []Stream `ng:"streams"` // RTP, then RTCP if it has a port of its own
+}
+
+// Stream is one port of ours.
+type Stream struct {
+	LocalPort int64     `ng:"local port"`
+	Endpoint  Endpoint  `ng:"endpoint"`
+	Crypto    string    `ng:"crypto suite"`
+	SSRC      int64     `ng:"SSRC"` // heard last
+	Stats     Traffic   `ng:"stats"`
+	StatsOut  Traffic   `ng:"stats_out"`
+	Ingress   []Ingress `ng:"ingress SSRCs"`
+}
+
+// Ingress names a stream that is received.
+type Ingress struct {
+	SSRC int64 `ng:"SSRC"`
+}
+
+// Endpoint is where packets go.
+type Endpoint struct {
+	Family  string `ng:"family"` // "IPv4" or "IPv6"
+	Address string `ng:"address"`
+	Port    int64  `ng:"port"`
+}
+
+// Traffic counts packets.
+type Traffic struct {
+	Packets uint64 `ng:"packets,keep"`
+	Bytes   uint64 `ng:"bytes,keep"`
+	Errors  uint64 `ng:"errors,keep"`
+}
+
+// Totals are of a whole call.
+type Totals struct {
+	RTP  Traffic `ng:"RTP,keep"`
+	RTCP Traffic `ng:"RTCP,keep"`
+}
+
+// SSRC is how well one received stream is heard.
+type SSRC struct {
+	Average MOS `ng:"average MOS"`
+	Lowest  MOS `ng:"lowest MOS"`
+	Highest MOS `ng:"highest MOS"`
+}
+
+// MOS is an E-model figure and what it was made of.
+type MOS struct {
+	MOS       int64 `ng:"MOS"` // times 10
+	Reported  int64 `ng:"reported at"`
+	Loss      int64 `ng:"packet loss"` // percent
+	Jitter    int64 `ng:"jitter"`      // milliseconds
+	RoundTrip int64 `ng:"round-trip time"`
+	Samples   int64 `ng:"samples"`
 }
 
 // WorkerMeta is what a worker gossips about itself, as JSON of at most 512

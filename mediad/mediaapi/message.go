@@ -44,6 +44,9 @@ func AppendReply(b []byte, cookie string, f Format, r Reply) []byte {
 func ParseRequest(msg []byte) (cookie string, f Format, r Request, err error) {
 	cookie, f, err = parseMessage(msg, reflect.ValueOf(&r).Elem())
 	r.Command = normalCommand(r.Command)
+	if err == nil {
+		r.readFlags()
+	}
 	return cookie, f, r, err
 }
 

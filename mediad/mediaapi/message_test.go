@@ -28,7 +28,7 @@ func TestKamailioMessagesAreUnderstood(t *testing.T) {
 	f("1722_2 d3:ICE6:remove5:flagsl17:trust-address-newe7:replacel6:origine18:transport-protocol8:RTP/SAVP"+
 		"7:call-id3:abc13:received-froml3:IP49:127.0.0.1e8:from-tag2:ft7:command5:offer3:sdp4:v=0\ne",
 		"1722_2", Bencode, Request{Command: Offer, CallID: "abc", FromTag: "ft", SDP: "v=0\n", Transport: "RTP/SAVP",
-			Flags: []string{"trust-address-new"}, Replace: []string{"origin"}})
+			ICE: "remove", Flags: []string{"trust-address-new"}, Replace: []string{"origin"}})
 	f(`x {"command":"play-media","call id":"c","LEG":"2","file":"moh","loop":"yes"}`, "x", JSON,
 		Request{Command: PlayMedia, CallID: "c", Leg: "2", Prompt: "moh", Loop: true})
 	f(`x {"command":"host","media_address":"127.0.0.1","epoch":18446744073709551615}`, "x", JSON,
@@ -69,12 +69,26 @@ func fullRequest() Request {
 		Epoch: math.MaxUint64, Standby: "m2", Replication: "127.0.0.1:2226", FromTag: "a", ToTag: "b", Transport: "RTP/SAVP",
 		Flags: []string{"x"}, Replace: []string{"origin"}, RTCPMux: []string{"offer"}, Limit: math.MinInt64,
 		Prompts: []string{"position", "number-3"}, Then: "music", Serial: math.MaxUint64, Code: "5", Keys: "12,#", Duration: 250,
-		Pause: 100, Volume: -8, Label: "sales", Mode: Whisper}
+		Pause: 100, Volume: -8, Mode: Whisper, Incarnation: math.MaxUint64, ViaBranch: "z9hG4bK1", FromTags: []string{"a"}, All: "all", Label: "l", SetLabel: "s",
+		Party: "192.0.2.1", ICE: "remove", DTLS: "off", SDES: []string{"nonew"}, Codec: fullCodecs(), Supports: []string{"load limit"},
+		MessageType: "sip_reply", RecordCall: "yes", Metadata: "m", ToCallID: "d", Repeat: 2}
+}
+
+func fullCodecs() Codecs {
+	return Codecs{Strip: []string{"all"}, Except: []string{"PCMA"}, Offer: []string{"PCMA"}, Mask: []string{"opus"}, Consume: []string{"opus"},
+		Accept: []string{"PCMU"}, Transcode: []string{"PCMU"}, Set: []string{"opus"}}
 }
 
 func fullReply() Reply {
 	return Reply{Result: ResultError, Reason: ReasonOutOfPorts, Code: 503, SDP: "v=0\r\n", Codec: "PCMA", Suite: "S", Direction: "recvonly",
 		Address: "127.0.0.1", Duration: 4200, Worker: "m1", Calls: []string{"a", "b"}, Created: 1,
+		Message: "busy", Warning: "w", ToTag: "t", FromTags: []string{"f"}, LastSignal: 2,
+		TagMedias: []TagMedias{{Tag: "f", Medias: []Media{{Index: 1, Label: "1"}}}},
+		Tags: map[string]TagInfo{"f T": {Tag: "f T", Created: 1, InCall: []string{"t"}, Medias: []Media{{Index: 1, Type: "audio",
+			Protocol: "RTP/SAVP", Streams: []Stream{{LocalPort: 2, Endpoint: Endpoint{"IPv4", "192.0.2.1", 4}, Crypto: "S", SSRC: 7,
+				Stats: Traffic{Packets: 1}, Ingress: []Ingress{{7}}}}}}}},
+		SSRCs:   map[string]SSRC{"7": {Average: MOS{MOS: 43, Samples: 1}}},
+		Totals:  &Totals{RTP: Traffic{Packets: 1, Bytes: 2, Errors: 3}},
 		Skipped: []string{"number-3"}, Digits: []Pressed{{CallID: "c", Leg: "1", Serial: math.MaxUint64, Keys: "12#", Peer: "2"}, {CallID: "d", Leg: "2", Serial: 1, Keys: "*"}},
 		Legs: []Leg{{Leg: "1", SSRC: math.MaxUint32, Lost: -3, Recording: true}, {Leg: "2", Packets: math.MaxUint64}}}
 }
@@ -112,7 +126,8 @@ func TestMessagesSurviveBothFormats(t *testing.T) {
 
 func anyZero(v reflect.Value) bool {
 	for i := range v.NumField() {
-		if v.Field(i).IsZero() {
+		// What is read into other fields is not there afterwards.
+		if name := v.Type().Field(i).Name; name != "RtppFlags" && name != "Digit" && v.Field(i).IsZero() {
 			return true
 		}
 	}

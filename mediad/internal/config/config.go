@@ -32,11 +32,13 @@ type Config struct {
 	Metrics     Listen        `yaml:"metrics"`
 	Drain       time.Duration `yaml:"drain"` // how long SIGTERM waits for calls to end
 
-	Identity  *Identity    `yaml:"-"` // nil without tls
-	PortRange ports.Range  `yaml:"-"`
-	Addresses []netip.Addr `yaml:"-"`
-	GossipKey []byte       `yaml:"-"`
-	MasterKey []byte       `yaml:"-"` // nil without recording
+	Identity  *Identity      `yaml:"-"` // nil without tls
+	PortRange ports.Range    `yaml:"-"`
+	Addresses []netip.Addr   `yaml:"-"`
+	Plain     []netip.Prefix `yaml:"-"`
+	Allowed   []netip.Prefix `yaml:"-"` // ng.allow
+	GossipKey []byte         `yaml:"-"`
+	MasterKey []byte         `yaml:"-"` // nil without recording
 }
 
 // TLS names the files of this worker's identity in the private CA.
@@ -51,6 +53,10 @@ type NG struct {
 	TLS string `yaml:"tls"`
 	UDP string `yaml:"udp"`
 	TCP string `yaml:"tcp"`
+
+	// Allow is who may send commands without TLS; where udp and tcp are on
+	// loopback it may be left out.
+	Allow []string `yaml:"allow"`
 }
 
 // Media is the addresses of this worker and the ports on each.
@@ -60,6 +66,8 @@ type Media struct {
 	Threads   int      `yaml:"threads"`  // that move packets; 0: one per processor
 	MaxLegs   int      `yaml:"max_legs"` // 0: as many as there are ports
 	Single    bool     `yaml:"single"`   // each packet leaves by itself: no raw sockets, even where they may be had
+	MaxCPU    int      `yaml:"max_cpu"`  // percent of the processors above which new calls are refused
+	Plain     []string `yaml:"plain"`    // networks whose far ends may do without SRTP
 }
 
 // Gossip is the membership protocol. Without it the worker stands alone: it
@@ -88,7 +96,7 @@ func Load(path string) (*Config, error) {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
 	t := &tree{file: path, lines: map[string]int{}}
-	c := &Config{Drain: 10 * time.Minute}
+	c := &Config{Drain: 10 * time.Minute, Media: Media{MaxCPU: 90}}
 	if t.decode(src, c); len(t.faults) == 0 || len(t.lines) > 0 {
 		c.check(t)
 	}
@@ -151,7 +159,8 @@ func (c *Config) checkListeners(t *tree) {
 			t.fault(l.path, "%q is not IP:port", l.addr)
 		}
 	}
-	if c.NG == (NG{}) {
+	c.checkAllowed(t)
+	if c.NG.TLS == "" && c.NG.UDP == "" && c.NG.TCP == "" {
 		t.fault("ng", "needs at least one of tls, udp, tcp")
 	}
 	if c.Alone() && (len(c.Gossip.Join) > 0 || c.Gossip.KeyFile != "") {
@@ -193,6 +202,38 @@ func (c *Config) checkMedia(t *tree) {
 	if c.Media.MaxLegs < 0 {
 		t.fault("media.max_legs", "must not be negative")
 	}
+	if c.Media.MaxCPU < 1 || c.Media.MaxCPU > 100 {
+		t.fault("media.max_cpu", "want 1 to 100 percent")
+	}
+	c.Plain = networks(t, "media.plain", c.Media.Plain)
+}
+
+// checkAllowed: a port without TLS that others than this machine reach has to
+// say who they are.
+func (c *Config) checkAllowed(t *tree) {
+	if c.Allowed = networks(t, "ng.allow", c.NG.Allow); len(c.NG.Allow) > 0 {
+		return
+	}
+	for _, l := range [][2]string{{"ng.udp", c.NG.UDP}, {"ng.tcp", c.NG.TCP}} {
+		if a, err := netip.ParseAddrPort(l[1]); err == nil && !a.Addr().IsLoopback() {
+			t.fault(l[0], "is not on loopback: ng.allow must say who may send commands")
+			return
+		}
+	}
+	c.Allowed = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+}
+
+func networks(t *tree, path string, list []string) []netip.Prefix {
+	var all []netip.Prefix
+	for i, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil || p != p.Masked() {
+			t.fault(fmt.Sprintf("%s[%d]", path, i), "%q is no network in CIDR notation", s)
+			continue
+		}
+		all = append(all, p)
+	}
+	return all
 }
 
 // loadKey reads 32 bytes in base64.

@@ -163,5 +163,9 @@ func TestAllFaultsAreTold(t *testing.T) {
 	f("join: [\"127.0.0.1:7946\"]", "join: {a: 1}", "7: gossip.join: want a list")
 	f("replication: \"127.0.0.1:2226\"\n", "", "1: replication: is missing")
 	f("data: DIR", "data: [", "2: not YAML")
+	f(`udp: "127.0.0.1:2223"`, `udp: "192.0.2.1:2223"`, "4: ng.udp: is not on loopback: ng.allow")
+	f(`udp: "127.0.0.1:2223"`, `allow: [192.0.2.2]`, "4: ng.allow[0]: \"192.0.2.2\" is no network")
+	f("addresses:", "max_cpu: 0, plain: [192.0.2.1, 192.0.2.0/24, 192.0.2.1/24, all], addresses:", "6: media.max_cpu: want 1 to 100",
+		`6: media.plain[0]: "192.0.2.1" is no network`, "6: media.plain[2]", "6: media.plain[3]")
 	f("addresses:", "threads: many, max_legs: -1, addresses:", "6: media.threads: \"many\"", "6: media.max_legs: must not")
 }

@@ -11,8 +11,9 @@ const (
 	// cacheTime is how long a cookie is remembered: Kamailio's module repeats
 	// for about five seconds at most.
 	cacheTime = 30 * time.Second
-	// cacheSize bounds what is remembered, whoever sends.
-	cacheSize = 100_000
+	// cacheSize and cacheBytes bound what is remembered, whoever sends.
+	cacheSize  = 100_000
+	cacheBytes = 64 << 20
 )
 
 type cacheKey struct {
@@ -33,6 +34,17 @@ type cache struct {
 	mu      sync.Mutex
 	entries map[cacheKey]*cached
 	order   []*cached // by age
+	bytes   int       // of replies
+}
+
+// keep remembers an entry's reply.
+func (c *cache) keep(e *cached, reply []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries[e.key] == e { // not forgotten meanwhile
+		c.bytes += len(reply)
+		e.reply.Store(&reply)
+	}
 }
 
 // get returns the entry of a cookie and whether it was there before.
@@ -40,7 +52,10 @@ func (c *cache) get(key cacheKey, now time.Time) (*cached, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := 0
-	for old < len(c.order) && (now.Sub(c.order[old].since) > cacheTime || len(c.order)-old > cacheSize) {
+	for old < len(c.order) && (now.Sub(c.order[old].since) > cacheTime || len(c.order)-old > cacheSize || c.bytes > cacheBytes) {
+		if b := c.order[old].reply.Load(); b != nil {
+			c.bytes -= len(*b)
+		}
 		delete(c.entries, c.order[old].key)
 		c.order[old] = nil
 		old++

@@ -2,10 +2,12 @@
 // UDP, TCP and mutual TLS, in bencode or JSON.
 //
 // It knows envelopes, connections and repeats. What a command does is the
-// Engine's business. Over UDP and plain TCP it authenticates nobody: those
-// belong on loopback or a closed network. Bad messages are counted, answered
-// where there is a cookie to answer, and otherwise met with silence (UDP) or
-// the end of the connection.
+// Engine's business. Over UDP and plain TCP it authenticates nobody: it takes
+// commands there from listed networks alone, and others meet silence. Bad
+// messages are counted, answered where there is a cookie to answer, and
+// otherwise met with silence (UDP) or the end of the connection. What strangers
+// and peers can make it hold is bounded: connections in all and per source, the
+// size of a message and the time it may take to come, replies that are kept.
 package ng
 
 import (
@@ -17,6 +19,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,6 +39,11 @@ const (
 	handshakeTimeout = 5 * time.Second
 	// maxPending bounds replies of one connection that wait for the standby.
 	maxPending = 1024
+	// maxConns and maxConnsEach bound connections, in all and of one source: a
+	// router has one, a tool one for a moment.
+	maxConns, maxConnsEach = 512, 64
+	// messageTime is how long one message on a stream may take to come.
+	messageTime = 10 * time.Second
 )
 
 // Doer carries out commands and tells of keys; see session.Engine.
@@ -53,26 +61,69 @@ type Server struct {
 	log    *slog.Logger
 	stop   chan struct{}
 	wg     sync.WaitGroup
+	allow  []netip.Prefix
 	cache  cache
 
 	mu     sync.Mutex
 	closed bool
 	open   map[interface{ Close() error }]bool
+	conns  map[netip.Addr]int // by source
+	count  int                // of all
 
-	metrics                *metrics.Set
-	requests, bad, repeats *metrics.Counter
+	metrics                         *metrics.Set
+	requests, bad, repeats, refused *metrics.Counter
 }
 
-// New makes a server without listeners.
-func New(engine Doer, log *slog.Logger) *Server {
+// New makes a server without listeners. Without TLS it takes commands from the
+// allowed networks only.
+func New(engine Doer, log *slog.Logger, allow []netip.Prefix) *Server {
 	set := metrics.NewSet()
-	return &Server{engine: engine, log: log, stop: make(chan struct{}), open: map[interface{ Close() error }]bool{},
+	return &Server{engine: engine, log: log, stop: make(chan struct{}), allow: allow,
+		open: map[interface{ Close() error }]bool{}, conns: map[netip.Addr]int{},
 		cache:    cache{entries: map[cacheKey]*cached{}},
 		metrics:  set,
 		requests: set.NewCounter("mediad_ng_requests_total"),
 		bad:      set.NewCounter("mediad_ng_malformed_total"),
 		repeats:  set.NewCounter("mediad_ng_repeats_total"),
+		refused:  set.NewCounter("mediad_ng_refused_total"),
 	}
+}
+
+// allowed tells whether somebody may send commands without TLS.
+func (s *Server) allowed(from netip.Addr) bool {
+	from = from.Unmap().WithZone("")
+	return slices.ContainsFunc(s.allow, func(p netip.Prefix) bool { return p.Contains(from) })
+}
+
+// admit notes one more connection of a source, if there may be one; dismiss
+// takes it off.
+func (s *Server) admit(from netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.count >= maxConns || s.conns[from] >= maxConnsEach {
+		return false
+	}
+	s.count++
+	s.conns[from]++
+	return true
+}
+
+func (s *Server) dismiss(from netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count--
+	if s.conns[from]--; s.conns[from] == 0 {
+		delete(s.conns, from)
+	}
+}
+
+// source is who is at the other end of a connection.
+func source(conn net.Conn) netip.Addr {
+	a, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Addr().Unmap()
 }
 
 // Metrics are the server's figures for monitoring.
@@ -133,12 +184,22 @@ func (s *Server) Serve(l net.Listener) {
 				}
 				continue
 			}
-			if s.track(conn) {
-				s.wg.Go(func() {
-					defer s.untrack(conn)
-					s.serve(conn)
-				})
+			from := source(conn)
+			_, secure := conn.(*tls.Conn)
+			if !secure && !s.allowed(from) || !s.admit(from) {
+				s.refused.Inc()
+				_ = conn.Close()
+				continue
 			}
+			if !s.track(conn) {
+				s.dismiss(from)
+				continue
+			}
+			s.wg.Go(func() {
+				defer s.dismiss(from)
+				defer s.untrack(conn)
+				s.serve(conn)
+			})
 		}
 	})
 }
@@ -163,6 +224,12 @@ func (s *Server) serve(conn net.Conn) {
 	pending := make(chan struct{}, maxPending)
 	br := bufio.NewReaderSize(conn, 16<<10)
 	for {
+		// A peer may be silent for as long as it likes, but not within a message.
+		_ = conn.SetReadDeadline(time.Time{})
+		if _, err := br.Peek(1); err != nil {
+			return
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(messageTime))
 		msg, err := mediaapi.ReadMessage(br)
 		if err != nil {
 			if errors.Is(err, mediaapi.ErrMalformed) {
@@ -211,6 +278,10 @@ func (s *Server) ServeUDP(conn *net.UDPConn) {
 
 // datagram answers one datagram; a repeat gets the reply of the first.
 func (s *Server) datagram(conn *net.UDPConn, msg []byte, from netip.AddrPort) {
+	if !s.allowed(from.Addr()) {
+		s.refused.Inc()
+		return
+	}
 	cookie, _, ok := strings.Cut(string(msg[:min(len(msg), 256)]), " ")
 	if !ok {
 		s.bad.Inc()
@@ -229,13 +300,13 @@ func (s *Server) datagram(conn *net.UDPConn, msg []byte, from netip.AddrPort) {
 	if later != nil {
 		s.wg.Go(func() {
 			out := later()
-			entry.reply.Store(&out)
+			s.cache.keep(entry, out)
 			reply(out)
 		})
 		return
 	}
 	if out != nil {
-		entry.reply.Store(&out)
+		s.cache.keep(entry, out)
 		reply(out)
 	}
 }

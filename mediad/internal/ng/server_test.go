@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -92,7 +93,7 @@ func (e *engine) count() int {
 func newServer(t *testing.T) (*Server, *engine) {
 	t.Helper()
 	e := &engine{wait: make(chan struct{})}
-	s := New(e, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := New(e, slog.New(slog.NewTextHandler(io.Discard, nil)), []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")})
 	t.Cleanup(s.Close)
 	return s, e
 }
@@ -475,6 +476,72 @@ func TestASlowRouterIsCutOff(t *testing.T) {
 	}
 }
 
+// Without TLS only listed sources are heard; what one source holds open is
+// bounded, and given back.
+func TestStrangersAndTheManyAreRefused(t *testing.T) {
+	s, e := newServer(t)
+	addr := listen(t, s)
+	from := func(ip string) net.Conn {
+		t.Helper()
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+		c, err := d.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		_ = c.SetDeadline(time.Now().Add(patienceOfTests))
+		return c
+	}
+	ended := func(c net.Conn) bool {
+		_, err := c.Read(make([]byte, 1))
+		return err != nil && !isTimeout(err)
+	}
+	if !ended(from("127.0.0.2")) {
+		t.Error("a stranger is let in")
+	}
+	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ServeUDP(udp)
+	for _, ip := range []string{"127.0.0.2", "127.0.0.1"} {
+		c, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.ParseIP(ip)}, udp.LocalAddr().(*net.UDPAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(patienceOfTests))
+		send(t, c, `k {"command":"ping"}`)
+		if ip == "127.0.0.1" { // in order: the stranger's came first
+			receive(t, c)
+		}
+	}
+	if e.count() != 1 || s.refused.Get() != 2 {
+		t.Errorf("%d commands, %d refused", e.count(), s.refused.Get())
+	}
+	var open []net.Conn
+	for range maxConnsEach {
+		c := from("127.0.0.1")
+		send(t, c, `k {"command":"ping"}`)
+		receive(t, c)
+		open = append(open, c)
+	}
+	if !ended(from("127.0.0.1")) {
+		t.Error("there is no bound on one source's connections")
+	}
+	open[0].Close()
+	for stop := time.Now().Add(patienceOfTests); ; {
+		c := from("127.0.0.1")
+		send(t, c, `k {"command":"ping"}`)
+		if !ended(c) {
+			return
+		}
+		if time.Now().After(stop) {
+			t.Fatal("a closed connection still counts")
+		}
+	}
+}
+
 func TestCloseEndsConnections(t *testing.T) {
 	s, _ := newServer(t)
 	c, err := mediaapi.Dial(context.Background(), listen(t, s), nil)
@@ -504,6 +571,14 @@ func TestCacheForgets(t *testing.T) {
 	}
 	for i := range 2 * cacheSize {
 		get(fmt.Sprint("x", i), now.Add(cacheTime))
+	}
+	for i := range 100 {
+		e, _ := c.get(cacheKey{cookie: fmt.Sprint("big", i)}, now.Add(cacheTime))
+		c.keep(e, make([]byte, 1<<20))
+	}
+	get("last", now.Add(cacheTime))
+	if c.bytes > cacheBytes {
+		t.Errorf("%d bytes of replies", c.bytes)
 	}
 	if len(c.entries) > cacheSize+1 || len(c.order) > cacheSize+1 {
 		t.Errorf("%d entries", len(c.entries))

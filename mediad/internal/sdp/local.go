@@ -15,7 +15,11 @@ type Local struct {
 	Mux       bool
 	Direction Direction
 	Codecs    []Codec // by preference, telephone-event last
+	Proto     string  // "": RTP/SAVP
 	Cryptos   []Crypto
+	DTLS      *DTLS
+	ICE       *ICE // with DTLS
+	Mid       string
 }
 
 // Offer writes an offer of one audio stream.
@@ -53,10 +57,20 @@ func (l Local) head(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "v=0\r\no=- %d %d IN %s %s\r\ns=-\r\nc=IN %[3]s %[4]s\r\nt=0 0\r\n",
 		l.Session, l.Version, family, l.RTP.Addr())
+	if l.ICE != nil {
+		b.WriteString("a=ice-lite\r\n")
+	}
+	if l.Mid != "" {
+		b.WriteString("a=group:BUNDLE " + l.Mid + "\r\n")
+	}
 }
 
 func (l Local) audio(b *strings.Builder, rtcp uint16) {
-	fmt.Fprintf(b, "m=audio %d RTP/SAVP", l.RTP.Port())
+	proto := l.Proto
+	if proto == "" {
+		proto = "RTP/SAVP"
+	}
+	fmt.Fprintf(b, "m=audio %d %s", l.RTP.Port(), proto)
 	for _, c := range l.Codecs {
 		b.WriteString(" " + strconv.Itoa(int(c.PT)))
 	}
@@ -81,5 +95,8 @@ func (l Local) audio(b *strings.Builder, rtcp uint16) {
 	}
 	for _, c := range l.Cryptos {
 		b.WriteString(c.line())
+	}
+	if l.DTLS != nil {
+		l.dtls(b)
 	}
 }

@@ -1,11 +1,12 @@
 // Package sdp reads the one audio stream a peer offers or answers and writes
-// ours (RFC 8866, RFC 3264), with keys by SDES (RFC 4568), RTCP beside RTP or
-// multiplexed with it (RFC 3605, RFC 5761), and the codecs of the tier.
+// ours (RFC 8866, RFC 3264), with keys by SDES (RFC 4568) or by DTLS (RFC 5763)
+// and ICE (RFC 8839), RTCP beside RTP or multiplexed with it (RFC 3605,
+// RFC 5761), and the codecs of the tier.
 //
 // It decides what is usable, not what is wanted: preferences are the caller's.
-// It refuses plain RTP (T2), every transport but RTP/SAVP, host names, MKI,
-// unencrypted and unauthenticated variants of a suite. Of other media in an
-// offer it remembers just enough to reject them line by line.
+// Plain RTP is refused (T2) unless the caller asks for it. So are host names,
+// MKI, unencrypted and unauthenticated variants of a suite. Of other media in
+// an offer it remembers just enough to reject them line by line.
 package sdp
 
 import (
@@ -41,6 +42,19 @@ const (
 
 // Sends tells whether the describer sends.
 func (d Direction) Sends() bool { return d == SendRecv || d == SendOnly }
+
+// And is what both allow.
+func (d Direction) And(o Direction) Direction {
+	switch send, receive := d.Sends() && o.Sends(), d.Receives() && o.Receives(); {
+	case send && receive:
+		return SendRecv
+	case send:
+		return SendOnly
+	case receive:
+		return RecvOnly
+	}
+	return Inactive
+}
 
 // Receives tells whether the describer wants to receive.
 func (d Direction) Receives() bool { return d == SendRecv || d == RecvOnly }
@@ -80,29 +94,67 @@ type Crypto struct {
 
 // Media is what a peer's description says of its audio.
 type Media struct {
+	Proto     string // as the m= line has it
 	RTP, RTCP netip.AddrPort
 	Mux       bool // a=rtcp-mux is there
 	Direction Direction
 	Codecs    []Codec  // the ones we know, in the peer's order, without events
 	Events    []Codec  // telephone-event, one per clock rate
-	Cryptos   []Crypto // the ones we know, in the peer's order
+	Cryptos   []Crypto // the ones we know, in the peer's order: where keys come by SDES
+	DTLS      *DTLS    // where they come by DTLS
+	ICE       *ICE     // beside DTLS, if the peer does it
+	Mid       string   // a=mid, ""
 
 	audio    int       // which section it is
 	sections []section // all of them, for the answer
 }
+
+// Protection is how packets are protected, and where the keys come from.
+type Protection string
+
+// The protections. Their zero value is the one that is usual between
+// telephone systems.
+const (
+	BySDES    Protection = ""
+	ByDTLS    Protection = "dtls"
+	Unguarded Protection = "plain" // RTP as such
+)
+
+// protections are the transports we know (RFC 3551, RFC 3711, RFC 4585,
+// RFC 5124, RFC 5764). Feedback profiles are taken for their base: nobody has
+// to send early feedback.
+var protections = map[string]Protection{
+	"RTP/SAVP": BySDES, "RTP/SAVPF": BySDES,
+	"UDP/TLS/RTP/SAVP": ByDTLS, "UDP/TLS/RTP/SAVPF": ByDTLS,
+	"RTP/AVP": Unguarded, "RTP/AVPF": Unguarded,
+}
+
+// ProtectionOf is what a transport of an m= line means.
+func ProtectionOf(proto string) (p Protection, ok bool) {
+	p, ok = protections[proto]
+	return p, ok
+}
+
+// Protection of the audio.
+func (m *Media) Protection() Protection { return protections[m.Proto] }
 
 type section struct{ kind, proto, formats string }
 
 // maxText bounds a description; real ones are under 4 kB.
 const maxText = 64 << 10
 
-// Parse reads a peer's offer or answer.
-func Parse(text string) (*Media, error) {
+// Parse reads a peer's offer or answer, in which audio has to be protected.
+func Parse(text string) (*Media, error) { return parse(text, false) }
+
+// ParseUnguarded also takes plain RTP, where there is no protected audio.
+func ParseUnguarded(text string) (*Media, error) { return parse(text, true) }
+
+func parse(text string, unguarded bool) (*Media, error) {
 	if len(text) > maxText {
 		return nil, fmt.Errorf("%w: %d bytes", ErrMalformed, len(text))
 	}
 	m := &Media{audio: -1}
-	audio, plain := m.split(text)
+	audio, plain := m.split(text, unguarded)
 	var desc sdp.SessionDescription
 	if err := desc.UnmarshalString(audio); err != nil {
 		// pion quotes the text in its errors, and the text holds keys.
@@ -118,42 +170,65 @@ func Parse(text string) (*Media, error) {
 		return nil, ErrMalformed // lines end otherwise than we think
 	}
 	md := desc.MediaDescriptions[0]
+	if err := m.guard(&desc, md); err != nil {
+		return nil, err
+	}
 	if err := m.transport(&desc, md); err != nil {
 		return nil, err
 	}
 	if m.codecs(md); len(m.Codecs) == 0 {
 		return nil, fmt.Errorf("%w: no known codec", ErrUnusable)
 	}
-	if m.cryptos(md); len(m.Cryptos) == 0 {
-		return nil, fmt.Errorf("%w: no acceptable crypto suite", ErrUnusable)
-	}
 	return m, nil
+}
+
+// guard reads where the keys come from.
+func (m *Media) guard(desc *sdp.SessionDescription, md *sdp.MediaDescription) error {
+	switch m.Protection() {
+	case BySDES:
+		if m.cryptos(md); len(m.Cryptos) == 0 {
+			return fmt.Errorf("%w: no acceptable crypto suite", ErrUnusable)
+		}
+	case ByDTLS:
+		return m.dtls(desc, md)
+	}
+	return nil
 }
 
 // split notes all sections and returns the text with the one of our audio
 // alone: pion would refuse a description for a transport it does not know,
-// such as udptl, even in a section that we reject. plain tells whether there
-// was other audio.
-func (m *Media) split(text string) (audio string, plain bool) {
-	var b strings.Builder
-	keep := true
+// such as udptl, even in a section that we reject. The first protected audio is
+// ours, else, if it may be, the first that is not. plain tells whether there was
+// audio that may not.
+func (m *Media) split(text string, unguarded bool) (audio string, plain bool) {
 	for line := range strings.Lines(text) {
-		if v, ok := strings.CutPrefix(line, "m="); ok {
-			keep = false
-			f := strings.Fields(v)
-			if len(f) < 4 {
-				return text, false // pion will say so
-			}
-			m.sections = append(m.sections, section{f[0], f[2], strings.Join(f[3:], " ")})
-			if f[0] == "audio" && f[1] != "0" && m.audio < 0 {
-				keep = f[2] == "RTP/SAVP"
-				plain = plain || !keep
-				if keep {
-					m.audio = len(m.sections) - 1
-				}
-			}
+		v, ok := strings.CutPrefix(line, "m=")
+		if !ok {
+			continue
 		}
-		if keep {
+		f := strings.Fields(v)
+		if len(f) < 4 {
+			return text, false // pion will say so
+		}
+		m.sections = append(m.sections, section{f[0], f[2], strings.Join(f[3:], " ")})
+		if f[0] != "audio" || f[1] == "0" {
+			continue
+		}
+		p, known := ProtectionOf(f[2])
+		switch {
+		case !known || p == Unguarded && !unguarded:
+			plain = true
+		case m.audio < 0 || m.Protection() == Unguarded && p != Unguarded:
+			m.audio, m.Proto = len(m.sections)-1, f[2]
+		}
+	}
+	var b strings.Builder
+	section := -1
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "m=") {
+			section++
+		}
+		if section < 0 || section == m.audio {
 			b.WriteString(line)
 		}
 	}
@@ -197,7 +272,7 @@ func (m *Media) transport(desc *sdp.SessionDescription, md *sdp.MediaDescription
 			m.Direction = d
 		}
 	}
-	if addr.IsUnspecified() { // hold as RFC 2543 had it: nowhere to send to
+	if addr.IsUnspecified() && m.ICE == nil { // hold as RFC 2543 had it: nowhere to send to
 		if m.Direction.Sends() {
 			m.Direction = SendOnly
 		} else {
@@ -274,6 +349,11 @@ func (m *Media) cryptos(md *sdp.MediaDescription) {
 			}
 		}
 	}
+}
+
+// RefuseMux has RTCP go beside RTP though the peer would multiplex them.
+func (m *Media) RefuseMux() {
+	m.Mux, m.RTCP = false, netip.AddrPortFrom(m.RTP.Addr(), m.RTP.Port()+1)
 }
 
 // Event returns the telephone-event format that goes with a clock rate; if

@@ -69,7 +69,8 @@ func TestUnusableDescriptionsAreRefused(t *testing.T) {
 	}
 	crypto := "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:"
 	f(ErrUnusable, "m=audio 4000 RTP/AVP 8", crypto+key30)
-	f(ErrUnusable, "m=audio 4000 RTP/SAVPF 8", crypto+key30)
+	f(ErrUnusable, "m=audio 4000 RTP/AVPF 8", crypto+key30)
+	f(ErrUnusable, "m=audio 4000 TCP/RTP/SAVP 8", crypto+key30)
 	f(ErrUnusable, "m=audio 0 RTP/SAVP 8", crypto+key30)
 	f(ErrUnusable, "m=video 4000 RTP/SAVP 8", crypto+key30)
 	f(ErrUnusable)
@@ -89,6 +90,49 @@ func TestUnusableDescriptionsAreRefused(t *testing.T) {
 	f(ErrUnusable, "m=audio 4000 RTP/SAVP 8", "a=crypto:1 NULL_HMAC_SHA1_80 inline:"+key30)
 	f(ErrMalformed, "m=audio x RTP/SAVP 8")
 	f(ErrMalformed, "hello")
+}
+
+// DTLS is taken with what makes it safe, or not at all.
+func TestDTLSIsRead(t *testing.T) {
+	print := "a=fingerprint:sha-256 " + strings.TrimSuffix(strings.Repeat("0A:", 32), ":")
+	f := func(want error, lines ...string) *Media {
+		t.Helper()
+		m, err := Parse(text(append([]string{"m=audio 9 UDP/TLS/RTP/SAVPF 8"}, lines...)...))
+		if !errors.Is(err, want) {
+			t.Errorf("%v: %v", lines, err)
+		}
+		return m
+	}
+	m := f(nil, "c=IN IP4 0.0.0.0", print, "a=setup:actpass", "a=rtcp-mux", "a=mid:0", "a=ice-ufrag:abcd", "a=ice-pwd:"+strings.Repeat("p", 22))
+	if m.DTLS.Setup != ActPass || len(m.DTLS.Fingerprint) != 32 || m.ICE.Ufrag != "abcd" || m.Mid != "0" || m.Direction != SendRecv {
+		t.Errorf("%+v %+v", m, m.DTLS)
+	}
+	if m = f(nil, print, "a=rtcp-mux"); m.DTLS.Setup != Active || m.ICE != nil {
+		t.Errorf("%+v", m.DTLS)
+	}
+	f(ErrUnusable, print)
+	f(ErrUnusable, "a=rtcp-mux", "a=setup:active")
+	f(ErrUnusable, "a=rtcp-mux", "a=fingerprint:sha-1 "+strings.TrimSuffix(strings.Repeat("0A:", 20), ":"))
+	f(ErrUnusable, "a=rtcp-mux", print, "a=setup:holdconn")
+	f(ErrUnusable, "a=rtcp-mux", print, "a=ice-ufrag:abcd", "a=ice-pwd:short")
+	l := Local{RTP: netip.MustParseAddrPort("192.0.2.1:20000"), Proto: "UDP/TLS/RTP/SAVPF", Mux: true, Direction: SendRecv, Codecs: []Codec{{PCMA, 8000, 8}},
+		DTLS: &DTLS{Setup: Passive, Fingerprint: make([]byte, 32)}, ICE: &ICE{"abcd", strings.Repeat("p", 22)}, Mid: "a1"}
+	m, err := Parse(l.Offer())
+	if err != nil || m.DTLS.Setup != Passive || *m.ICE != *l.ICE || m.Mid != "a1" || len(m.DTLS.Fingerprint) != 32 {
+		t.Errorf("%v\n%s", err, l.Offer())
+	}
+}
+
+// Plain RTP is read by those alone that ask for it, and only where there is
+// nothing better.
+func TestPlainIsReadOnRequest(t *testing.T) {
+	both := text("m=audio 4000 RTP/AVP 8", "m=audio 4002 RTP/SAVP 8", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:"+key30)
+	if m, err := ParseUnguarded(both); err != nil || m.RTP.Port() != 4002 || m.Protection() != BySDES {
+		t.Errorf("%+v %v", m, err)
+	}
+	if m, err := ParseUnguarded(text("m=audio 4000 RTP/AVPF 8")); err != nil || m.Protection() != Unguarded || m.Proto != "RTP/AVPF" {
+		t.Errorf("%+v %v", m, err)
+	}
 }
 
 func TestErrorsHoldNoKeys(t *testing.T) {
@@ -132,13 +176,17 @@ func TestOwnDescriptionsAreRead(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(text("m=audio 4000 RTP/SAVP 111 8", "a=rtpmap:111 opus/48000/2", "a=rtcp:5 IN IP4 1.1.1.1", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:"+key30+"|2^20 WSH=1"))
 	f.Add(text("m=video 9 RTP/SAVP 97", "m=audio 4000 RTP/SAVP 0", "c=IN IP6 ::1", "a=crypto:1 AEAD_AES_128_GCM inline:"+key28))
+	f.Add(text("m=audio 9 UDP/TLS/RTP/SAVPF 8", "a=rtcp-mux", "a=mid:0", "a=setup:actpass", "a=ice-ufrag:abcd", "a=ice-pwd:"+strings.Repeat("p", 22),
+		"a=fingerprint:sha-256 "+strings.TrimSuffix(strings.Repeat("0A:", 32), ":")))
+	f.Add(text("m=audio 4000 RTP/AVP 8"))
 	f.Fuzz(func(t *testing.T, s string) {
-		m, err := Parse(s)
+		m, err := ParseUnguarded(s)
 		if err != nil {
 			return
 		}
-		l := Local{RTP: netip.MustParseAddrPort("192.0.2.1:20000"), Direction: m.Direction.Reverse(), Codecs: m.Codecs, Cryptos: m.Cryptos}
-		if _, err := Parse(l.Offer()); err != nil {
+		l := Local{RTP: netip.MustParseAddrPort("192.0.2.1:20000"), Direction: m.Direction.Reverse(), Codecs: m.Codecs, Cryptos: m.Cryptos,
+			Proto: m.Proto, Mux: m.Mux, DTLS: m.DTLS, ICE: m.ICE, Mid: m.Mid}
+		if _, err := ParseUnguarded(l.Offer()); err != nil {
 			t.Errorf("%q: own offer does not parse: %v", s, err)
 		}
 		_ = l.Answer(m)

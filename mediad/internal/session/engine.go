@@ -25,6 +25,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"trunkline/mediad/internal/dtls"
 	"trunkline/mediad/internal/ports"
 	"trunkline/mediad/internal/record"
 	"trunkline/mediad/internal/standby"
@@ -60,6 +61,8 @@ type Config struct {
 	// Single has each packet leave by a system call of its own even where the
 	// process may have raw sockets.
 	Single      bool
+	MaxCPU      int            // percent of the processors above which new calls are refused; 0: never
+	Plain       []netip.Prefix // whose far ends may do without SRTP
 	Prompts     FrameSource
 	Recorder    Recorder                         // nil: recording is refused
 	TLS         func(standby string) *tls.Config // towards the standby of that name
@@ -97,6 +100,8 @@ type Engine struct {
 	pings   atomic.Uint64
 	linksMu sync.Mutex
 	links   []*standby.Link
+
+	pressure atomic.Int64 // percent of the machine's processors that the process takes
 }
 
 // New starts an engine. It hosts no address yet.
@@ -107,6 +112,10 @@ func New(cfg Config) (*Engine, error) {
 	e := &Engine{cfg: cfg, log: cfg.Logger, seed: maphash.MakeSeed(), stop: make(chan struct{}),
 		calls: map[string]*call{}, hosts: map[netip.Addr]*host{}, epochs: map[netip.Addr]uint64{}, control: map[string]uint64{},
 		subscribers: map[*subscription]bool{}, pressed: make(chan struct{}, 1), woken: make(chan struct{}, 1)}
+	certificate, err := dtls.NewCertificate(time.Now())
+	if err != nil {
+		return nil, err
+	}
 	raw := !cfg.Single
 	if raw {
 		o, err := udp.NewOutbox(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
@@ -124,6 +133,7 @@ func New(cfg Config) (*Engine, error) {
 			}
 			return nil, fmt.Errorf("start packet thread: %w", err)
 		}
+		s.certificate, s.changed, s.log = certificate, e.changed, e.log
 		e.shards = append(e.shards, s)
 	}
 	for _, s := range e.shards {
@@ -134,6 +144,7 @@ func New(cfg Config) (*Engine, error) {
 	e.wg.Go(e.tellDigits)
 	e.wg.Go(e.confirmEpochs)
 	e.wg.Go(e.watchHosts)
+	e.wg.Go(e.watchPressure)
 	return e, nil
 }
 
@@ -155,8 +166,28 @@ func (e *Engine) Close() {
 	close(e.stop)
 	for _, s := range e.shards {
 		s.shutdown()
+		s.background.Wait()
 	}
 	e.wg.Wait()
+}
+
+// changed makes a change of a leg that no command asked for, under both locks,
+// and has it replicated.
+func (e *Engine) changed(l *leg, change func() error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := l.call
+	if e.calls[c.id] != c || c.leg(l.id) != l {
+		return // ended meanwhile
+	}
+	c.shard.mu.Lock()
+	err := change()
+	c.shard.mu.Unlock()
+	if err != nil {
+		e.log.Error("keys of DTLS can't be used", "call_id", c.id, "leg", l.id, "err", err)
+		return
+	}
+	e.replicate(c)
 }
 
 // Drain makes the engine refuse new calls; those there are go on.
@@ -206,13 +237,13 @@ func (e *Engine) Do(r mediaapi.Request) (reply mediaapi.Reply, wait <-chan struc
 	if r.Address != "" && r.Command != mediaapi.Host {
 		if addr, err := netip.ParseAddr(r.Address); err != nil || e.hosts[addr] == nil {
 			e.refused++
-			return errorReply(refuse(503, mediaapi.ReasonNotHosted)), nil
+			return refusalOf(refuse(503, mediaapi.ReasonNotHosted), &r), nil
 		}
 	}
 	reply, changed, err := h(e, &r)
 	if err != nil {
 		e.refused++
-		return errorReply(err), nil
+		return refusalOf(err, &r), nil
 	}
 	if reply.Result == "" {
 		reply.Result = mediaapi.ResultOK
@@ -236,6 +267,17 @@ func (e *Engine) Kept(r mediaapi.Request) bool {
 // Covered tells whether every call could go on elsewhere this moment: each address
 // has a standby that holds all of it.
 func (e *Engine) Covered() bool { return e.linked() && !e.unlinked() }
+
+// refusalOf is a refusal in the words of the one who asked: an rtpengine client
+// that can is to ask another node.
+func refusalOf(err error, r *mediaapi.Request) mediaapi.Reply {
+	reply := errorReply(err)
+	elsewhere := reply.Reason == mediaapi.ReasonLoadLimit || reply.Reason == mediaapi.ReasonNotHosted
+	if elsewhere && r.Command == mediaapi.Offer && slices.Contains(r.Supports, mediaapi.ResultLoadLimit) {
+		return mediaapi.Reply{Result: mediaapi.ResultLoadLimit, Message: reply.Reason}
+	}
+	return reply
+}
 
 func errorReply(err error) mediaapi.Reply {
 	reply := mediaapi.Reply{Result: mediaapi.ResultError, Reason: err.Error()}
@@ -272,6 +314,18 @@ var handlers = map[string]handler{
 	mediaapi.BeginAnew:      (*Engine).beginAnew,
 	mediaapi.Offer:          (*Engine).twoSidedOffer,
 	mediaapi.Answer:         (*Engine).twoSidedAnswer,
+
+	mediaapi.BlockDTMF:        blocking(setDTMF, true),
+	mediaapi.UnblockDTMF:      blocking(setDTMF, false),
+	mediaapi.BlockMedia:       blocking(setMedia, true),
+	mediaapi.UnblockMedia:     blocking(setMedia, false),
+	mediaapi.SilenceMedia:     blocking(setSilence, true),
+	mediaapi.UnsilenceMedia:   blocking(setSilence, false),
+	mediaapi.StartForwarding:  unsupported("PCM is forwarded to nobody: subscribe to the call instead"),
+	mediaapi.StopForwarding:   unsupported("PCM is forwarded to nobody: subscribe to the call instead"),
+	mediaapi.SubscribeRequest: (*Engine).subscribeRequest,
+	mediaapi.SubscribeAnswer:  (*Engine).subscribeAnswer,
+	mediaapi.Unsubscribe:      (*Engine).unsubscribe,
 }
 
 func (e *Engine) list(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
@@ -297,7 +351,10 @@ type call struct {
 	lead    *leg   // the supervisor with whose turn the call's mixes are made
 	record  []byte // as replicated last
 
-	offer *mediaapi.Request // rtpengine's offer that awaits its answer
+	// Of a call by rtpengine's offer and answer.
+	sides   []*side   // the first one that offered is the first
+	blocked blocked   // of all legs; under shard.mu as well
+	signal  time.Time // when something was negotiated last
 }
 
 func (c *call) leg(id string) *leg {
@@ -336,7 +393,7 @@ func (e *Engine) openCall(r *mediaapi.Request) (*call, error) {
 		}
 		return c, nil
 	}
-	if e.draining {
+	if e.overloaded() {
 		return nil, refuse(503, mediaapi.ReasonLoadLimit)
 	}
 	h, err := e.pickHost(r.Address)
@@ -355,8 +412,11 @@ const maxID = 256
 
 func (e *Engine) delete(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	c := e.calls[r.CallID]
+	if c != nil && len(c.sides) > 0 && r.Leg == "" {
+		return e.deleteSides(c, r)
+	}
 	if c == nil {
-		return mediaapi.Reply{}, nil, nil // a repeat
+		return mediaapi.Reply{Warning: warnUnknown(r)}, nil, nil // a repeat
 	}
 	if r.Leg != "" {
 		if l := c.leg(r.Leg); l != nil {
@@ -375,6 +435,7 @@ func (e *Engine) removeCall(c *call) {
 	for len(c.legs) > 0 {
 		e.removeLeg(c.legs[0])
 	}
+	c.sides = nil
 	if e.calls[c.id] != c {
 		return // never got as far as the index
 	}

@@ -198,7 +198,7 @@ func (e *Engine) takeOverCall(h *host, rc standby.Call) (play []func(), err erro
 	if old := e.calls[rec.ID]; old != nil {
 		return nil, refuse(409, "call-id is in use here")
 	}
-	c := &call{id: rec.ID, host: h, created: rec.Created, shard: e.shardOf(rec.ID)}
+	c := &call{id: rec.ID, host: h, created: rec.Created, shard: e.shardOf(rec.ID), sides: rec.Sides, blocked: rec.Blocked, signal: rec.Signal}
 	for i, lr := range rec.Legs {
 		var m *mark
 		if len(marks) == len(rec.Legs) {
@@ -245,6 +245,7 @@ func (e *Engine) takeOverLeg(c *call, lr legRecord, m *mark) (*leg, error) {
 	}
 	l := newLeg(c, lr.ID)
 	l.Port, l.lives = lr.Port, lr.Lives+1
+	l.caller, l.blocked = lr.Caller, lr.Blocked
 	if !lr.Agreed {
 		l.terms = lr.terms // our offer may still be answered
 	} else {
@@ -264,6 +265,7 @@ func (e *Engine) takeOverLeg(c *call, lr legRecord, m *mark) (*leg, error) {
 	e.index(l)
 	l.digits = lr.Digits
 	c.shard.mu.Lock()
+	l.fitBrowser(nil, false)
 	c.shard.resumeKeying(l, lr.Keying, m)
 	c.shard.mu.Unlock()
 	return l, nil
@@ -277,6 +279,9 @@ func (l *leg) restore(m *mark) {
 	}
 	if m.toRTCP.IsValid() && m.toRTCP.Port() != 0 {
 		l.toRTCP.Set(m.toRTCP)
+	}
+	if l.rx == nil {
+		return // its keys were still being agreed on
 	}
 	for _, x := range m.rx {
 		_ = l.rx.Restore(l.Suite, l.PeerKey, x)

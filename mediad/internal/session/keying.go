@@ -76,7 +76,7 @@ func (e *Engine) playDTMF(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	if err != nil {
 		return mediaapi.Reply{}, nil, err
 	}
-	if !l.Agreed {
+	if !l.Agreed || l.tx == nil {
 		return mediaapi.Reply{}, nil, refuse(491, "leg is not negotiated yet")
 	}
 	strokes, err := strokesOf(r)
@@ -154,7 +154,11 @@ func (e *Engine) keyedLeg(r *mediaapi.Request) (l, source *leg, err error) {
 	case r.Peer != "":
 		id = r.Peer
 	case r.Leg == "":
-		id = r.FromTag
+		legs, err := e.participants(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		id = legs[0].id
 	}
 	if l, err = e.findLeg(r.CallID, id); err != nil || r.Leg != "" {
 		return l, nil, err

@@ -17,25 +17,28 @@ import (
 // terms are what one leg and its peer agreed on, as plain data: what a
 // successor needs to be the same endpoint.
 type terms struct {
-	Port      uint16         `json:"port"`
-	Session   uint64         `json:"session"` // o= of ours
-	Version   uint64         `json:"version"`
-	LocalSDP  string         `json:"local_sdp,omitempty"` // what we sent last
-	PeerSDP   string         `json:"peer_sdp,omitempty"`  // what that answers, or what answered it
-	NextSDP   string         `json:"next_sdp,omitempty"`  // offer of ours that is not answered, while other terms hold
-	Offered   []offeredKey   `json:"offered,omitempty"`   // leg offer: keys by tag
-	Formats   []sdp.Codec    `json:"formats,omitempty"`   // leg offer: what it lists
-	Agreed    bool           `json:"agreed"`              // the fields below hold
-	Suite     srtp.Suite     `json:"suite,omitempty"`
-	LocalKey  srtp.Key       `json:"local_key,omitempty"`
-	PeerKey   srtp.Key       `json:"peer_key,omitempty"`
-	Mux       bool           `json:"mux,omitempty"`
-	RTP       netip.AddrPort `json:"rtp"` // as the peer's SDP says
-	RTCP      netip.AddrPort `json:"rtcp"`
-	Direction sdp.Direction  `json:"direction,omitempty"` // ours
-	Receive   []sdp.Codec    `json:"receive,omitempty"`   // numbers the peer sends with
-	Send      []sdp.Codec    `json:"send,omitempty"`      // numbers we send with; the first is preferred
-	Remap     uint32         `json:"remap,omitempty"`     // see leg.agree
+	Port       uint16         `json:"port"`
+	Session    uint64         `json:"session"` // o= of ours
+	Version    uint64         `json:"version"`
+	LocalSDP   string         `json:"local_sdp,omitempty"`   // what we sent last
+	PeerSDP    string         `json:"peer_sdp,omitempty"`    // what that answers, or what answered it
+	NextSDP    string         `json:"next_sdp,omitempty"`    // offer of ours that is not answered, while other terms hold
+	Offered    []offeredKey   `json:"offered,omitempty"`     // leg offer: keys by tag
+	Formats    []sdp.Codec    `json:"formats,omitempty"`     // leg offer: what it lists
+	OfferProto string         `json:"offer_proto,omitempty"` // transport of our offer; "": RTP/SAVP
+	Agreed     bool           `json:"agreed"`                // the fields below hold
+	Proto      string         `json:"proto,omitempty"`       // transport; "": RTP/SAVP
+	DTLS       *secure        `json:"dtls,omitempty"`        // where keys come by it; Suite is "" until they have
+	Suite      srtp.Suite     `json:"suite,omitempty"`
+	LocalKey   srtp.Key       `json:"local_key,omitempty"`
+	PeerKey    srtp.Key       `json:"peer_key,omitempty"`
+	Mux        bool           `json:"mux,omitempty"`
+	RTP        netip.AddrPort `json:"rtp"` // as the peer's SDP says
+	RTCP       netip.AddrPort `json:"rtcp"`
+	Direction  sdp.Direction  `json:"direction,omitempty"` // ours
+	Receive    []sdp.Codec    `json:"receive,omitempty"`   // numbers the peer sends with
+	Send       []sdp.Codec    `json:"send,omitempty"`      // numbers we send with; the first is preferred
+	Remap      uint32         `json:"remap,omitempty"`     // see leg.agree
 }
 
 type offeredKey struct {
@@ -50,9 +53,14 @@ type offeredKey struct {
 // Control writes under Engine.mu and shard.mu both, so either lock suffices to
 // read; what packets change is under shard.mu.
 type leg struct {
-	id   string
-	call *call
+	id     string
+	call   *call
+	caller bool // of a call by offer and answer: the one that called
 	terms
+
+	blocked      blocked // by command, of what it sends
+	pinned       bool    // nothing authenticates: only these two count
+	pin, pinRTCP netip.AddrPort
 
 	rtp, rtcp *udp.Socket // rtcp is nil when multiplexed
 	tokens    [2]uint64   // of the sockets in the shard
@@ -82,15 +90,17 @@ type leg struct {
 
 	lives uint32 // workers that had the leg before this one
 
-	quality  heardQuality
-	in       inStats
-	out      outStats
-	report   reports
-	dirty    bool // since the last mark
-	cname    string
-	nextRTCP time.Time
-	relayed  time.Time // when a report of the far leg's last went out here
-	destined bool      // to was learned from a packet, not told by SDP
+	quality   heardQuality
+	in        inStats
+	out       outStats
+	report    reports
+	dirty     bool // since the last mark
+	cname     string
+	nextRTCP  time.Time
+	relayed   time.Time // when a report of the far leg's last went out here
+	destined  bool      // to was learned from a packet, not told by SDP
+	browser   *browser  // of a leg whose keys come by DTLS, else nil
+	keyedOnce bool      // a key of the peer's was in force before
 }
 
 // codec is the one we send, "" before agreement.
@@ -176,6 +186,7 @@ func (l *leg) openSockets(takeover bool) error {
 }
 
 func (l *leg) closeSockets() {
+	l.dropBrowser()
 	l.rtp.Close()
 	if l.rtcp != nil {
 		l.rtcp.Close()
@@ -188,18 +199,25 @@ func (l *leg) closeSockets() {
 // relayed from it would then repeat (SSRC, index) under the far leg's key, so
 // its SSRCs are changed on the way from then on.
 func (l *leg) agree(t terms) error {
-	rekeyedIn := !l.Agreed || l.Suite != t.Suite || !equalKeys(l.PeerKey, t.PeerKey)
+	rekeyedIn := !l.Agreed || l.Suite != t.Suite || !equalKeys(l.PeerKey, t.PeerKey) || t.Suite == srtp.Plain && l.RTP != t.RTP
 	rekeyedOut := !l.Agreed || l.Suite != t.Suite || !equalKeys(l.LocalKey, t.LocalKey)
 	rx, tx := l.rx, l.tx
 	var err error
+	if t.Suite == "" { // DTLS has not brought them yet
+		rekeyedIn, rekeyedOut, rx, tx = false, false, nil, nil
+		if l.Agreed {
+			l.in.newKey()
+		}
+	}
 	if rekeyedIn {
 		if rx, err = srtp.NewReceiver(t.Suite, t.PeerKey); err != nil {
 			return err
 		}
-		if l.Agreed {
+		if l.Agreed && l.keyedOnce {
 			t.Remap = rand.Uint32()
 			l.in.newKey()
 		}
+		l.keyedOnce = true
 	}
 	if rekeyedOut {
 		l.keying.SSRC = 0 // another stream, so that the far end's count begins anew too
@@ -216,6 +234,7 @@ func (l *leg) agree(t terms) error {
 	}
 	l.terms, l.rx, l.tx = t, rx, tx
 	l.Agreed = true
+	l.pinned, l.pin, l.pinRTCP = t.Suite == srtp.Plain, unmap(t.RTP), unmap(t.RTCP)
 	l.receive = [128]*sdp.Codec{}
 	for i, c := range l.Receive {
 		l.receive[c.PT] = &l.Receive[i]
@@ -226,6 +245,8 @@ func (l *leg) agree(t terms) error {
 	}
 	return nil
 }
+
+func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
 func equalKeys(a, b srtp.Key) bool { return string(a) == string(b) }
 

@@ -209,32 +209,3 @@ func TestCommandsAreRefusedWithTheCodeThatFits(t *testing.T) {
 	f(503, mediaapi.Request{Command: mediaapi.LegAccept, CallID: "new", Leg: "1", SDP: a.offer()})
 	do(t, e, mediaapi.Request{Command: mediaapi.LegOffer, CallID: "c", Leg: "3"}) // a call that is there goes on
 }
-
-// rtpengine's offer and answer, as Kamailio's module sends them.
-func TestTwoSidedOfferAndAnswer(t *testing.T) {
-	e := newEngine(t, "127.0.0.1")
-	a, b := newPhone(t, srtp.AESCM128SHA180, false), newPhone(t, srtp.AEAD128GCM, true)
-	offer := mediaapi.Request{Command: mediaapi.Offer, CallID: "k", FromTag: "ft", SDP: a.offer(), Transport: "RTP/SAVP"}
-	out := do(t, e, offer)
-	if again := do(t, e, offer); again.SDP != out.SDP {
-		t.Error("a repeated offer changed")
-	}
-	back := do(t, e, mediaapi.Request{Command: mediaapi.Answer, CallID: "k", FromTag: "ft", ToTag: "tt", SDP: b.answerTo(out.SDP)})
-	a.use(back.SDP)
-	a.send("there")
-	if h := b.hear(); h.payload != "there" {
-		t.Errorf("%+v", h)
-	}
-	b.send("and back")
-	if h := a.hear(); h.payload != "and back" {
-		t.Errorf("%+v", h)
-	}
-	offer.Transport, offer.CallID = "RTP/AVP", "other"
-	if reply, _ := e.Do(offer); reply.Code != 488 {
-		t.Errorf("%+v", reply)
-	}
-	do(t, e, mediaapi.Request{Command: mediaapi.Delete, CallID: "k", FromTag: "ft"})
-	if legs, _ := e.Load(); legs != 0 {
-		t.Errorf("%d legs left", legs)
-	}
-}

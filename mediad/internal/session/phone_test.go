@@ -139,8 +139,8 @@ func (p *phone) listen() *net.UDPConn {
 // offer is the phone's SDP with all it has.
 func (p *phone) offer() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "v=0\r\no=phone 1 %d IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio %d RTP/SAVP",
-		p.version, port(p.rtp))
+	fmt.Fprintf(&b, "v=0\r\no=phone 1 %d IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio %d %s",
+		p.version, port(p.rtp), p.proto())
 	for _, c := range p.codecs {
 		fmt.Fprintf(&b, " %d", c.PT)
 	}
@@ -156,8 +156,17 @@ func (p *phone) offer() string {
 	if p.mux {
 		b.WriteString("a=rtcp-mux\r\n")
 	}
-	fmt.Fprintf(&b, "a=crypto:1 %s inline:%s\r\n", p.suite, p.key.Inline())
+	if p.suite != srtp.Plain {
+		fmt.Fprintf(&b, "a=crypto:1 %s inline:%s\r\n", p.suite, p.key.Inline())
+	}
 	return b.String()
+}
+
+func (p *phone) proto() string {
+	if p.suite == srtp.Plain {
+		return "RTP/AVP"
+	}
+	return "RTP/SAVP"
 }
 
 func port(c *net.UDPConn) int { return c.LocalAddr().(*net.UDPAddr).Port }
@@ -165,11 +174,15 @@ func port(c *net.UDPConn) int { return c.LocalAddr().(*net.UDPAddr).Port }
 // use takes the other side's SDP.
 func (p *phone) use(text string) {
 	p.t.Helper()
-	m, err := sdp.Parse(text)
-	if err != nil {
-		p.t.Fatal(err)
+	m, err := sdp.ParseUnguarded(text)
+	if err != nil || m.Proto != p.proto() {
+		p.t.Fatal(err, text)
 	}
 	p.to, p.toRTCP = m.RTP, m.RTCP
+	if p.suite == srtp.Plain {
+		p.setKey(nil)
+		return
+	}
 	for _, c := range m.Cryptos {
 		if c.Suite == p.suite {
 			p.setKey(c.Key)
@@ -182,7 +195,7 @@ func (p *phone) use(text string) {
 func (p *phone) setKey(k srtp.Key) {
 	p.t.Helper()
 	var err error
-	if string(p.peerKey) != string(k) {
+	if string(p.peerKey) != string(k) || p.rx == nil {
 		p.peerKey = k
 		if p.rx, err = srtp.NewReceiver(p.suite, k); err != nil {
 			p.t.Fatal(err)
@@ -198,11 +211,14 @@ func (p *phone) setKey(k srtp.Key) {
 // answerTo is the phone's answer to an offer of ours.
 func (p *phone) answerTo(offer string) string {
 	p.t.Helper()
-	m, err := sdp.Parse(offer)
+	m, err := sdp.ParseUnguarded(offer)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	p.use(offer)
+	if p.suite == srtp.Plain {
+		return p.offer()
+	}
 	for _, c := range m.Cryptos {
 		if c.Suite == p.suite {
 			return strings.Replace(p.offer(), "a=crypto:1 ", fmt.Sprintf("a=crypto:%d ", c.Tag), 1)

@@ -3,6 +3,9 @@ package session
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"trunkline/mediad/internal/sdp"
@@ -43,13 +46,30 @@ type player struct {
 // maxPrompts bounds a sequence.
 const maxPrompts = 64
 
-// playMedia plays a prompt or a sequence of them to a leg, replacing what
-// plays. A relay to the leg is held off meanwhile.
-func (e *Engine) playMedia(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
-	l, err := e.findLeg(r.CallID, r.Leg)
+// playMedia plays to each of the legs that are meant; the reply is the last
+// one's.
+func (e *Engine) playMedia(r *mediaapi.Request) (reply mediaapi.Reply, c *call, err error) {
+	legs, err := e.participants(r)
 	if err != nil {
 		return mediaapi.Reply{}, nil, err
 	}
+	if r.Leg == "" { // rtpengine's clients name a file
+		r.Prompt = strings.TrimSuffix(path.Base(r.Prompt), ".wav")
+		if r.Repeat > 1 && len(r.Prompts) == 0 {
+			r.Prompts, r.Prompt = slices.Repeat([]string{r.Prompt}, int(min(r.Repeat, maxPrompts+1))), ""
+		}
+	}
+	for _, l := range legs {
+		if reply, c, err = e.playTo(l, r); err != nil {
+			return reply, nil, err
+		}
+	}
+	return reply, c, nil
+}
+
+// playTo plays a prompt or a sequence of them to a leg, replacing what plays. A
+// relay to the leg is held off meanwhile.
+func (e *Engine) playTo(l *leg, r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	switch {
 	case !l.Agreed:
 		return mediaapi.Reply{}, nil, refuse(491, "leg is not negotiated yet")
@@ -166,17 +186,19 @@ func (p *player) next() bool {
 	return true
 }
 
-// stopMedia ends what plays to a leg.
+// stopMedia ends what plays to the legs that are meant.
 func (e *Engine) stopMedia(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
-	l, err := e.findLeg(r.CallID, r.Leg)
+	legs, err := e.participants(r)
 	if err != nil {
 		return mediaapi.Reply{}, nil, err
 	}
-	s := l.call.shard
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l.stopPlaying()
-	return mediaapi.Reply{}, l.call, nil
+	c := legs[0].call
+	c.shard.mu.Lock()
+	defer c.shard.mu.Unlock()
+	for _, l := range legs {
+		l.stopPlaying()
+	}
+	return mediaapi.Reply{}, c, nil
 }
 
 // startPlaying: under shard.mu.
@@ -280,6 +302,9 @@ func (s *shard) playSlot(now time.Time) {
 				l.stopPlaying()
 				continue
 			}
+		}
+		if l.tx == nil {
+			continue // its keys are being agreed on
 		}
 		if l.sendable() {
 			s.sendOwn(l, p.codec, p.clips[p.clip].frames[p.frame], s.sinceLast(l, p.fresh, now), p.fresh)

@@ -22,6 +22,7 @@ type heardQuality struct {
 	sum    float64
 	last   float64 // MOS; 0: not rated
 	worst  float64
+	best   float64
 	oneWay bool // in the last interval we sent to a peer that was silent
 }
 
@@ -30,7 +31,7 @@ func (s *shard) assess(l *leg, now time.Time) {
 	q := &l.quality
 	if q.since.IsZero() || l.peer == nil {
 		*q = heardQuality{since: now, packets: l.in.packets, lost: l.in.lost(), sent: l.out.packets,
-			rated: q.rated, sum: q.sum, last: q.last, worst: q.worst}
+			rated: q.rated, sum: q.sum, last: q.last, worst: q.worst, best: q.best}
 		return
 	}
 	if now.Sub(q.since) < assessEvery {
@@ -54,6 +55,7 @@ func (s *shard) assess(l *leg, now time.Time) {
 	if q.rated == 0 || mos < q.worst {
 		q.worst = mos
 	}
+	q.best = max(q.best, mos)
 	q.rated, q.sum, q.last = q.rated+1, q.sum+mos, mos
 	s.count.rated[grades[quality.GradeOf(mos)]]++
 }

@@ -17,15 +17,19 @@ import (
 // route is what becomes of packets with one payload type on the way to the
 // other leg.
 type route struct {
-	pass  bool
-	pt    uint8
-	rates rates        // of events, if they differ
-	table *[256]byte   // from one law of G.711 to the other
-	trans *transcoding // to and from Opus; without any of these the payload stays
+	pass    bool
+	blocked bool // by command: nothing is wrong with it
+	pt      uint8
+	rates   rates        // of events, if they differ
+	table   *[256]byte   // from one law of G.711 to the other
+	trans   *transcoding // to and from Opus; without any of these the payload stays
 }
 
 // connect relays between two legs from now on, and stops what plays to them.
 func (e *Engine) connect(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
+	if r.Leg == "" && r.FromTag != "" {
+		return e.connectTags(r)
+	}
 	a, err := e.findLeg(r.CallID, r.Leg)
 	if err != nil {
 		return mediaapi.Reply{}, nil, err
@@ -53,6 +57,24 @@ func (e *Engine) connect(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	routeBoth(a, b)
 	a.call.remix()
 	return mediaapi.Reply{Codec: a.codec()}, a.call, nil
+}
+
+// connectTags is connect as rtpengine's clients have it.
+func (e *Engine) connectTags(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
+	c := e.calls[r.CallID]
+	switch {
+	case c == nil:
+		return mediaapi.Reply{}, nil, refuse(481, "unknown call-id")
+	case r.ToCallID != "" && r.ToCallID != r.CallID:
+		return mediaapi.Reply{}, nil, refuse(501, "to-call-id: two calls can't be made one")
+	case r.HasFlag("directional"):
+		return mediaapi.Reply{}, nil, refuse(501, "directional: use subscribe request")
+	}
+	a, b := c.sideOf(r.FromTag), c.sideOf(r.ToTag)
+	if a == nil || b == nil {
+		return mediaapi.Reply{}, nil, refuse(481, "no participants by this from-tag and to-tag")
+	}
+	return e.connect(&mediaapi.Request{CallID: c.id, Leg: a.Leg, Peer: b.Leg})
 }
 
 // disconnect ends the relay of a leg, if there is one: under shard.mu.
@@ -99,6 +121,7 @@ func routeOneWay(from, to *leg) {
 			from.forward[in.PT] = route{pass: true, pt: to.Send[0].PT, trans: tr}
 		}
 	}
+	from.block(to)
 	if tr := to.feed; tr != nil && !from.feeds(tr) {
 		to.stopFeed()
 	}
@@ -132,6 +155,10 @@ func (s *shard) receiveRTP(l *leg, data []byte, from netip.AddrPort, now time.Ti
 		s.count.unready++ // our offer is not answered: there is no key yet
 		return
 	}
+	if l.pinned && from != l.pin {
+		s.count.strange++
+		return
+	}
 	plain, h, index, err := l.rx.Open(data)
 	if err != nil {
 		s.countRefused(l, err)
@@ -156,7 +183,7 @@ func (s *shard) receiveRTP(l *leg, data []byte, from netip.AddrPort, now time.Ti
 	if l.call.taping.keeps() && !l.withheld(format) {
 		s.tap(l, format, h, payload, now)
 	}
-	if l.mixed.voice != nil {
+	if l.mixed.voice != nil && !l.muted() {
 		l.mixed.voice.put(h, payload, now)
 	}
 	if p := l.peer; p != nil && p.hears() && (!p.mixed.begun || format.Name == sdp.Event) && !(format.Name == sdp.Event && l.digits.Muted) {
@@ -206,8 +233,10 @@ func payloadOf(plain []byte, h *rtp.Header) []byte {
 func (s *shard) pass(from, to *leg, plain []byte, h *rtp.Header, payload []byte, now time.Time) {
 	r := &from.forward[h.PayloadType]
 	if !r.pass {
-		from.in.misplaced++
-		s.count.misplaced++
+		if !r.blocked {
+			from.in.misplaced++
+			s.count.misplaced++
+		}
 		return
 	}
 	if r.trans != nil {
@@ -284,7 +313,7 @@ func (s *shard) tap(l *leg, format *sdp.Codec, h *rtp.Header, payload []byte, no
 // side of the conversation: leg "1" is the customer's, and so is an rtpengine
 // client's offerer.
 func (l *leg) side() record.Side {
-	if o := l.call.offer; o != nil && l.id == o.FromTag {
+	if l.caller {
 		return record.Customer
 	}
 	return record.SideOf(l.id)

@@ -1,7 +1,6 @@
 package session
 
 import (
-	"net/netip"
 	"slices"
 
 	"trunkline/mediad/internal/sdp"
@@ -21,17 +20,29 @@ func (l *leg) renewOffer(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	if err != nil {
 		return mediaapi.Reply{}, nil, err
 	}
+	l.renew(wish{formats: formats, suites: suites, proto: l.proto(), mux: l.Mux, direction: sdp.SendRecv})
+	return l.offerReply(), l.call, nil
+}
+
+// renew makes our offer to a leg that has terms, which hold until it is answered.
+func (l *leg) renew(w wish) {
 	t := l.terms
-	t.Formats, t.Offered = l.keepNumbers(formats), nil
-	local := sdp.Local{Session: t.Session, Version: t.Version, RTP: netip.AddrPortFrom(l.call.host.addr, t.Port),
-		Mux: t.Mux, Direction: sdp.SendRecv, Codecs: t.Formats}
-	for i, s := range suites {
-		k := offeredKey{Tag: i + 1, Suite: s, Key: t.LocalKey, Used: true}
-		if s != t.Suite {
-			k.Key, k.Used = l.spareKey(s), false
+	t.Formats, t.Offered, t.OfferProto = l.keepNumbers(w.formats), nil, shortProto(w.proto)
+	local := l.local(&t, t.Formats)
+	local.Proto, local.Direction = t.OfferProto, w.direction
+	p, _ := sdp.ProtectionOf(w.proto)
+	if p == sdp.ByDTLS {
+		t.DTLS.describe(&local, sdp.ActPass)
+	}
+	if p == sdp.BySDES {
+		for i, s := range w.suites {
+			k := offeredKey{Tag: i + 1, Suite: s, Key: t.LocalKey, Used: true}
+			if s != t.Suite {
+				k.Key, k.Used = l.spareKey(s), false
+			}
+			t.Offered = append(t.Offered, k)
+			local.Cryptos = append(local.Cryptos, sdp.Crypto{Tag: k.Tag, Suite: k.Suite, Key: k.Key})
 		}
-		t.Offered = append(t.Offered, k)
-		local.Cryptos = append(local.Cryptos, sdp.Crypto{Tag: k.Tag, Suite: k.Suite, Key: k.Key})
 	}
 	t.NextSDP = local.Offer()
 	if t.NextSDP != t.LocalSDP {
@@ -43,9 +54,6 @@ func (l *leg) renewOffer(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	s.mu.Lock()
 	l.terms = t
 	s.mu.Unlock()
-	reply := l.reply()
-	reply.SDP = t.NextSDP
-	return reply, l.call, nil
 }
 
 // spareKey is the key offered for a suite before and never used, else a new

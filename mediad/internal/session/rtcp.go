@@ -48,6 +48,10 @@ func (s *shard) receiveRTCP(l *leg, data []byte, from netip.AddrPort, now time.T
 		s.count.unready++
 		return
 	}
+	if l.pinned && from != l.pinRTCP {
+		s.count.strange++
+		return
+	}
 	plain, err := l.rx.OpenRTCP(data)
 	if err != nil {
 		s.count.rtcpForged++

@@ -1,11 +1,13 @@
 package session
 
 import (
+	"log/slog"
 	"net/netip"
 	"runtime"
 	"sync"
 	"time"
 
+	"trunkline/mediad/internal/dtls"
 	"trunkline/mediad/internal/record"
 	"trunkline/mediad/internal/udp"
 )
@@ -33,10 +35,18 @@ const (
 type shard struct {
 	poller *udp.Poller
 	batch  *udp.Batch
-	out    []byte // a protected packet, before it is sent
-	plain  []byte // a packet of our own, before it is protected
+	out    []byte   // a protected packet, before it is sent
+	plain  []byte   // a packet of our own, before it is protected
+	once   udp.Dest // of an answer to a connectivity check
 	rec    Recorder
 	packet record.Packet // for rec
+
+	// What legs with DTLS need: our certificate, what ends in the background, and
+	// who has a change replicated, under both locks.
+	certificate *dtls.Certificate
+	background  sync.WaitGroup
+	changed     func(l *leg, change func() error)
+	log         *slog.Logger
 
 	mu     sync.Mutex
 	closed bool
@@ -77,6 +87,8 @@ type counts struct {
 	sent, sentBytes         uint64
 	forged, replayed        uint64
 	misplaced, unready      uint64
+	strange                 uint64 // what is from where it may not be, where no key tells
+	checks, dtlsFailed      uint64
 	unsent                  uint64 // the kernel would not take them
 	reused                  uint64 // would have repeated an index
 	transcoded, concealed   uint64
@@ -267,6 +279,10 @@ func (s *shard) receive(token uint64, now time.Time) int {
 		n := s.batch.Receive(w.socket)
 		for i := range n {
 			data, from := s.batch.Datagram(i)
+			if w.leg.browser != nil && len(data) > 0 && data[0] < 64 { // RFC 7983
+				s.receiveBrowser(w.leg, data, from)
+				continue
+			}
 			if w.rtcp || isRTCP(data) {
 				s.receiveRTCP(w.leg, data, from, now)
 			} else {

@@ -18,7 +18,10 @@ type callRecord struct {
 	ID      string    `json:"id"`
 	Created time.Time `json:"created"`
 	taping
-	Legs []legRecord `json:"legs"`
+	Legs    []legRecord `json:"legs"`
+	Sides   []*side     `json:"sides,omitempty"`
+	Blocked blocked     `json:"blocked,omitzero"`
+	Signal  time.Time   `json:"signal,omitzero"`
 }
 
 type legRecord struct {
@@ -32,13 +35,16 @@ type legRecord struct {
 	Keying  keying   `json:"keying,omitzero"`
 
 	Supervision supervision `json:"supervision,omitzero"`
+	Caller      bool        `json:"caller,omitempty"`
+	Blocked     blocked     `json:"blocked,omitzero"`
 }
 
 // encodeRecord: under shard.mu.
 func (c *call) encodeRecord() []byte {
-	r := callRecord{ID: c.id, Created: c.created, taping: c.taping}
+	r := callRecord{ID: c.id, Created: c.created, taping: c.taping, Sides: c.sides, Blocked: c.blocked, Signal: c.signal}
 	for _, l := range c.legs {
-		lr := legRecord{ID: l.id, terms: l.terms, Lives: l.lives, Digits: l.digits, Keying: l.keying, Supervision: l.supervision}
+		lr := legRecord{ID: l.id, terms: l.terms, Lives: l.lives, Digits: l.digits, Keying: l.keying, Supervision: l.supervision,
+			Caller: l.caller, Blocked: l.blocked}
 		if l.peer != nil {
 			lr.Peer = l.peer.id
 		}

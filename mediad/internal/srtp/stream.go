@@ -42,10 +42,10 @@ type Mark struct {
 
 // Receiver opens what a peer sends on one leg.
 type Receiver struct {
-	ctx      *srtp.Context
-	floor    uint64  // for the replay window that is made next
-	last     *window // the one made last
-	rejected bool    // by a replay window, since it was cleared
+	ctx      *srtp.Context // nil: plain
+	floor    uint64        // for the replay window that is made next
+	last     *window       // the one made last
+	rejected bool          // by a replay window, since it was cleared
 	header   rtp.Header
 
 	headerRTCP rtcp.Header
@@ -60,6 +60,9 @@ type Receiver struct {
 // starts it at ROC 0.
 func NewReceiver(s Suite, k Key) (*Receiver, error) {
 	r := &Receiver{}
+	if s == Plain {
+		return r, nil
+	}
 	factory := func(max uint64) func() replaydetector.ReplayDetector {
 		return func() replaydetector.ReplayDetector {
 			r.last = &window{floor: r.floor, max: max, rejected: &r.rejected}
@@ -89,9 +92,12 @@ func newContext(s Suite, k Key, opts ...srtp.ContextOption) (*srtp.Context, erro
 func (r *Receiver) Open(packet []byte) (plain []byte, h *rtp.Header, index uint64, err error) {
 	h = &r.header
 	r.rejected = false
-	if len(r.rtp.list) == 0 {
+	switch {
+	case r.ctx == nil:
+		plain, err = packet, r.openPlain(packet)
+	case len(r.rtp.list) == 0:
 		plain, err = r.openFirst(packet)
-	} else {
+	default:
 		plain, err = r.ctx.DecryptRTP(packet[:0], packet, h)
 	}
 	if err != nil {
@@ -99,11 +105,17 @@ func (r *Receiver) Open(packet []byte) (plain []byte, h *rtp.Header, index uint6
 	}
 	s := r.rtp.find(h.SSRC)
 	if s == nil {
+		if r.ctx == nil {
+			r.rtp.room()
+		}
 		if s = r.rtp.add(h.SSRC); s == nil {
 			return nil, h, 0, ErrStreams
 		}
-		roc, _ := r.ctx.ROC(h.SSRC)
-		s.index = uint64(roc)<<16 | uint64(h.SequenceNumber)
+		s.index = uint64(h.SequenceNumber)
+		if r.ctx != nil {
+			roc, _ := r.ctx.ROC(h.SSRC)
+			s.index |= uint64(roc) << 16
+		}
 		return plain, h, s.index, nil
 	}
 	index, ok := extend(s.index, h.SequenceNumber)
@@ -140,6 +152,12 @@ func (r *Receiver) OpenRTCP(packet []byte) ([]byte, error) {
 	if len(packet) < 8 {
 		return nil, ErrForged
 	}
+	if r.ctx == nil {
+		if packet[0]>>6 != 2 {
+			return nil, ErrForged
+		}
+		return packet, nil
+	}
 	ssrc := ssrcOfRTCP(packet)
 	r.rejected = false
 	plain, err := r.ctx.DecryptRTCP(packet[:0], packet, &r.headerRTCP)
@@ -169,6 +187,9 @@ func (r *Receiver) Marks(m []Mark) []Mark {
 // exactly, and nothing up to the mark is taken again.
 func (r *Receiver) Restore(s Suite, k Key, m Mark) error {
 	if m.RTCP {
+		if r.ctx == nil {
+			return nil
+		}
 		return r.restoreRTCP(m)
 	}
 	if r.rtp.find(m.SSRC) != nil {
@@ -177,6 +198,10 @@ func (r *Receiver) Restore(s Suite, k Key, m Mark) error {
 	st := r.rtp.add(m.SSRC)
 	if st == nil {
 		return ErrStreams
+	}
+	if r.ctx == nil {
+		st.index = m.Index
+		return nil
 	}
 	// pion sets only the ROC. A packet of our own making at the marked index,
 	// protected with the peer's key, moves its guess to the sequence number.
@@ -218,7 +243,7 @@ func (r *Receiver) restoreRTCP(m Mark) error {
 
 // Sender protects what goes to a peer on one leg.
 type Sender struct {
-	ctx    *srtp.Context
+	ctx    *srtp.Context // nil: plain
 	header rtp.Header
 	rtp    streams
 	rtcp   streams
@@ -230,6 +255,9 @@ type Sender struct {
 
 // NewSender makes a sender without streams.
 func NewSender(s Suite, k Key) (*Sender, error) {
+	if s == Plain {
+		return &Sender{}, nil
+	}
 	ctx, err := newContext(s, k)
 	if err != nil {
 		return nil, err
@@ -248,6 +276,9 @@ func (s *Sender) Succeed(lives uint32) { s.reserved = uint64(lives) * indexSkip 
 func (s *Sender) Seal(dst, packet []byte) ([]byte, error) {
 	if len(packet) < 12 {
 		return nil, ErrForged
+	}
+	if s.ctx == nil {
+		return s.sealPlain(dst, packet)
 	}
 	ssrc := uint32(packet[8])<<24 | uint32(packet[9])<<16 | uint32(packet[10])<<8 | uint32(packet[11])
 	seq := uint16(packet[2])<<8 | uint16(packet[3])
@@ -273,6 +304,9 @@ func (s *Sender) Seal(dst, packet []byte) ([]byte, error) {
 func (s *Sender) SealRTCP(dst, packet []byte) ([]byte, error) {
 	if len(packet) < 8 {
 		return nil, ErrForged
+	}
+	if s.ctx == nil {
+		return append(dst[:0], packet...), nil
 	}
 	ssrc := ssrcOfRTCP(packet)
 	st := s.rtcp.find(ssrc)
@@ -321,6 +355,10 @@ func (s *Sender) Restore(m Mark) error {
 	st := list.add(m.SSRC)
 	if st == nil {
 		return ErrStreams
+	}
+	if s.ctx == nil {
+		st.index = m.Index
+		return nil
 	}
 	if m.RTCP {
 		st.index = max(m.Index+indexSkip, s.reserved)

@@ -3,7 +3,8 @@
 // that may die needs of them: the whole state of a stream can be read out and
 // set exactly, and one key never covers two plaintexts with one index.
 //
-// It refuses NULL ciphers, master key identifiers and key derivation rates. It
+// It refuses NULL ciphers within SRTP (Plain is RTP as such, for far ends that
+// configuration marks), master key identifiers and key derivation rates. It
 // opens no socket and keeps no time. Keys print as "[redacted]".
 package srtp
 

@@ -93,8 +93,12 @@ func (t *Facts) Fact(f acd.Fact) {
 		if l, ok := t.calls[f.Call]; ok {
 			l.merged = l.bridged == 0
 		}
-	case acd.FactOfferMade, acd.FactOfferReserved, acd.FactPickUpAsked:
+	case acd.FactOfferMade, acd.FactOfferReserved:
 		t.shift(f).offered = string(f.Queue)
+	case acd.FactPickUpAsked:
+		if a := t.shift(f); a.from != 0 { // who picks up may never have been heard of
+			a.offered = string(f.Queue)
+		}
 	case acd.FactOfferAccepted:
 		t.accepted(f)
 	case acd.FactPartyAnswered:

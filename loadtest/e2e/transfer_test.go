@@ -19,7 +19,7 @@ import (
 var softphoneAt = netip.AddrFrom4([4]byte{127, 10, 5, 9})
 
 // bobsPhone starts bob's baresip through the second edge and has it register.
-func (s *tier) bobsPhone() *softphone.Phone {
+func (s *tier) bobsPhone(change ...func(*softphone.Config)) *softphone.Phone {
 	s.Helper()
 	dir := filepath.Join(s.lab.Dir(), "run", "baresip")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -32,11 +32,15 @@ func (s *tier) bobsPhone() *softphone.Phone {
 	s.Cleanup(func() { out.Close() })
 	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Second)
 	defer cancel()
-	phone, err := softphone.Start(ctx, softphone.Config{
+	conf := softphone.Config{
 		Dir: dir, User: "bob", Password: "secret", Domain: lab.ClusterHost, Local: softphoneAt,
 		Edge: s.addr(lab.Edge2, lab.PortAgents), Transport: "tcp", Tone: agentTone + 400,
 		Command: s.lab.Toolchain().Command, Log: out,
-	})
+	}
+	for _, f := range change {
+		f(&conf)
+	}
+	phone, err := softphone.Start(ctx, conf)
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -243,16 +243,22 @@ func (n *Node) Ready() error {
 	if leader, _ := n.store.Leader(); leader == "" {
 		return errors.New("no leader: do a majority of routers run and reach each other?")
 	}
-	live := false
-	n.view(func(m *acd.Machine) {
-		for _, w := range m.Workers() {
-			live = live || w.Alive
-		}
-	})
-	if !live {
-		return errors.New("no media worker is known")
+	var err error
+	n.view(func(m *acd.Machine) { err = unserved(m) })
+	return err
+}
+
+// unserved tells what the cluster lacks to take a call, if anything.
+func unserved(m *acd.Machine) error {
+	if _, ok := m.Config(); !ok {
+		return errors.New("no routing tree was ever applied")
 	}
-	return nil
+	for _, w := range m.Workers() {
+		if w.Alive {
+			return nil
+		}
+	}
+	return errors.New("no media worker is known")
 }
 
 // owner is this life's name in the log.

@@ -150,3 +150,26 @@ func TestAWorkersDeathIsNotTheLeadersOwnTrouble(t *testing.T) {
 	delete(known, "m2")
 	f("m1", 1) // the only one: nothing is lost by believing it
 }
+
+// A cluster takes calls once it has a routing tree and a media worker that lives.
+func TestNobodyIsReadyWithoutATreeAndAWorker(t *testing.T) {
+	m, index := acd.New(), uint64(0)
+	f := func(want string, bodies ...acd.Body) {
+		t.Helper()
+		for _, b := range bodies {
+			index++
+			m.Apply(index, acd.Command{Body: b})
+		}
+		got := ""
+		if err := unserved(m); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q is missing, want %q", got, want)
+		}
+	}
+	f("no routing tree was ever applied")
+	f("no routing tree was ever applied", acd.WorkerStarted{Worker: "m1", Incarnation: 1, Addresses: []string{"127.0.0.9"}})
+	f("", acd.ConfigApplied{})
+	f("no media worker is known", acd.WorkerDied{Worker: "m1", Incarnation: 1})
+}

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-	"golang.org/x/sys/unix"
 
 	"trunkline/routerd/acd"
 	"trunkline/routerd/internal/facts"
@@ -27,7 +25,6 @@ const (
 	confirmRows  = 1024             // facts after which the others are told how far this file is
 	confirmEvery = 10 * time.Second // and at the latest
 	expireEvery  = time.Minute
-	projectNice  = 10                     // see nice(1)
 	projectEvery = 500 * time.Millisecond // a batch costs two writes that are waited for, however small
 
 	longDead = 24 * time.Hour // a router's death after which facts are not hoped for from it
@@ -88,11 +85,6 @@ func (n *Node) newProjector() *projector {
 
 // project runs the projection and removes what is older than the limit.
 func (n *Node) project(ctx context.Context) {
-	// On a thread of its own, whose turn comes after those that serve calls.
-	runtime.LockOSThread()
-	if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), projectNice); err != nil {
-		n.log.Warn("the projection of facts runs as urgently as calls do", "err", err)
-	}
 	p := n.newProjector()
 	tick := time.NewTicker(projectEvery)
 	defer tick.Stop()

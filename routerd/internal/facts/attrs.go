@@ -21,6 +21,12 @@ func encodeAttrs(attrs []acd.Attr) (string, error) {
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	text := func(s string) error {
+		if plainText(s) {
+			b.WriteByte('"')
+			b.WriteString(s)
+			b.WriteByte('"')
+			return nil
+		}
 		if err := enc.Encode(s); err != nil {
 			return err
 		}
@@ -39,6 +45,17 @@ func encodeAttrs(attrs []acd.Attr) (string, error) {
 	}
 	b.WriteByte('}')
 	return b.String(), nil
+}
+
+// plainText tells whether JSON writes s as it is: nearly all that is, and the
+// encoder costs more than the rest of a row.
+func plainText(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // decodeAttrs is the inverse of encodeAttrs.

@@ -108,7 +108,15 @@ func TestListsAreFoundByAnIndex(t *testing.T) {
 	f("call_cdr_arrived", "SELECT * FROM call_cdr WHERE arrived >= 1 AND arrived < 9 AND (arrived, idx, n) > (0, 0, 0) ORDER BY arrived, idx, n LIMIT 5")
 	f("call_cdr_queue", "SELECT * FROM call_cdr WHERE arrived >= 1 AND arrived < 9 AND (arrived, idx, n) > (0, 0, 0) AND queue = ? AND queue <> '' ORDER BY arrived, idx, n LIMIT 5", "q")
 	f("call_cdr_agent", "SELECT * FROM call_cdr WHERE arrived >= 1 AND arrived < 9 AND (arrived, idx, n) > (0, 0, 0) AND agent = ? AND agent <> '' ORDER BY arrived, idx, n LIMIT 5", "a")
-	f("leg_cdr_call", "SELECT * FROM leg_cdr WHERE call = ? ORDER BY idx, n", "c")
+	for _, query := range []string{
+		"SELECT * FROM leg_cdr WHERE " + ofCall + " ORDER BY idx, n",
+		"SELECT * FROM call_cdr WHERE arrived >= 1 AND arrived < 9 AND (arrived, idx, n) > (0, 0, 0) AND " + ofCall + " ORDER BY arrived, idx, n LIMIT 5",
+	} {
+		plan := explain(t, s, query, "c")
+		if !strings.Contains(plan, " USING PRIMARY KEY (idx=? AND n=?)") || !strings.Contains(plan, " USING COVERING INDEX fact_call ") {
+			t.Errorf("%s\nis planned as %s, want the index of facts by call", query, plan)
+		}
+	}
 	f("agent_span_ended", "SELECT * FROM agent_span WHERE ended > 1 AND began < 9 ORDER BY ended, idx, n")
 	f("agent_span_agent", "SELECT * FROM agent_span WHERE agent = ? AND ended > 1 AND began < 9 ORDER BY ended, idx, n", "a")
 }

@@ -72,7 +72,6 @@ CREATE INDEX call_cdr_queue ON call_cdr (queue, arrived, idx, n) WHERE queue <> 
 CREATE INDEX call_cdr_agent ON call_cdr (agent, arrived, idx, n) WHERE agent <> '';
 CREATE INDEX call_cdr_from ON call_cdr (from_number, arrived, idx, n);
 CREATE INDEX call_cdr_to ON call_cdr (to_number, arrived, idx, n);
-CREATE INDEX call_cdr_call ON call_cdr (call);
 
 CREATE TABLE leg_cdr (
 	idx      INTEGER NOT NULL,
@@ -91,7 +90,6 @@ CREATE TABLE leg_cdr (
 	media    TEXT NOT NULL,
 	PRIMARY KEY (idx, n)
 ) WITHOUT ROWID;
-CREATE INDEX leg_cdr_call ON leg_cdr (call);
 
 CREATE TABLE agent_span (
 	idx    INTEGER NOT NULL,
@@ -161,6 +159,10 @@ func (s *Store) prepare() error {
 			return fmt.Errorf("upgrade the schema from version 1: %w", err)
 		}
 	case schemaVersion:
+		// The index of facts by call finds the records too, see ofCall.
+		if _, err := tx.Exec("DROP INDEX IF EXISTS call_cdr_call; DROP INDEX IF EXISTS leg_cdr_call"); err != nil {
+			return fmt.Errorf("drop two indexes: %w", err)
+		}
 	default:
 		return fmt.Errorf("schema version %d was written by a newer program, this one knows %d", version, schemaVersion)
 	}

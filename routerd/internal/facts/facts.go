@@ -55,6 +55,10 @@ const (
 	maxRows  = 10_000 // rows of a query that names no limit
 	maxConns = 8      // each has a page cache of 2 MB
 
+	// Work and rest of a batch that is appended gently.
+	workFor = time.Millisecond
+	restFor = 2 * time.Millisecond
+
 	checkpointFacts = 1000 // how many facts lie between two checkpoints at least
 )
 
@@ -67,6 +71,9 @@ type Batch struct {
 	// is from. Adopt takes it for the file's own without comparing.
 	Sum   *uint64
 	Adopt bool
+	// Gently leaves processor and disk to others most of the time: what is behind
+	// by a second harms nobody, and calls wait for both.
+	Gently bool
 }
 
 // Store is this node's history. It may be used by several goroutines.
@@ -157,7 +164,7 @@ func (s *Store) Append(ctx context.Context, b Batch) error {
 	if b.Adopt {
 		from = nil // what the file came to was wrong
 	}
-	return s.appendFresh(ctx, fresh, max(cursor, b.Upto), from, sum)
+	return s.appendFresh(ctx, fresh, b.Gently, max(cursor, b.Upto), from, sum)
 }
 
 // chain returns what the file comes to with the fresh facts of a batch.
@@ -181,7 +188,7 @@ func (s *Store) chain(fresh []acd.Fact, b Batch) (*uint64, error) {
 func equal(a, b *uint64) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // appendFresh stores facts that chain from one sum, if it is known, to another.
-func (s *Store) appendFresh(ctx context.Context, fresh []acd.Fact, upto uint64, chained, sum *uint64) error {
+func (s *Store) appendFresh(ctx context.Context, fresh []acd.Fact, gently bool, upto uint64, chained, sum *uint64) error {
 	defer took.UpdateDuration(time.Now())
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -191,8 +198,13 @@ func (s *Store) appendFresh(ctx context.Context, fresh []acd.Fact, upto uint64, 
 	// A statement that can be cut off costs a goroutine; the transaction still is.
 	ctx = context.WithoutCancel(ctx)
 	w := s.writer(tx)
+	work := time.Now()
 	d, since := s.spans.derive(), s.since
 	for i, raw := range fresh {
+		if gently && time.Since(work) > workFor {
+			time.Sleep(restFor)
+			work = time.Now()
+		}
 		f := texts(raw, fit)
 		if err := w.fact(ctx, f); err != nil {
 			return fmt.Errorf("append fact %d.%d: %w", f.Index, f.N, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"runtime"
 
 	"trunkline/routerd/acd"
 )
@@ -65,7 +64,6 @@ func (r *rowBuffer) add(ctx context.Context, tx *sql.Tx, fields ...any) error {
 	}
 	_, err := tx.StmtContext(ctx, r.many).ExecContext(ctx, r.args...)
 	r.args = r.args[:0]
-	runtime.Gosched() // calls go first
 	return err
 }
 

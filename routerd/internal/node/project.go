@@ -138,7 +138,7 @@ func (p *projector) step(ctx context.Context) error {
 		return err
 	}
 	for {
-		b := facts.Batch{After: p.facts.Cursor()}
+		b := facts.Batch{After: p.facts.Cursor(), Gently: true}
 		var from uint64
 		p.view(func(m *acd.Machine) {
 			if from = m.FactsFrom(); b.After < from {

@@ -63,6 +63,9 @@ const (
 	// stands by for and hears nothing of. Asking again on the connection begins
 	// anew. Routers only, over TLS: keys may be a card's number.
 	Events = "events"
+	// Links tells how the links of labelled legs (Request.Link) did: a Bucket for
+	// each ten seconds after Serial and each link that had a leg, at most six.
+	Links = "links"
 	// Host tells a worker which worker hosts a media address and who its
 	// standby is; see Request.Address, Worker, Epoch, Standby, Replication.
 	Host = "host"
@@ -129,6 +132,10 @@ type Request struct {
 	Renew  bool     `ng:"renew"`  // leg offer
 	Suites []string `ng:"suites"` // by preference, RFC 4568 and 7714 names; empty: all
 
+	// Link names the link that the leg's far end is reached by; leg accept, leg
+	// offer and leg answer set it. The leg's figures count for it from then on.
+	Link string `ng:"link"`
+
 	Mode string `ng:"mode"` // supervise
 
 	// Label, of MaxLabel bytes at most, is what a recording is kept by: the name of
@@ -165,7 +172,7 @@ type Request struct {
 	Pause    int64  `ng:"pause"`
 	Volume   int64  `ng:"volume"`
 
-	Serial uint64 `ng:"serial"` // digits, play DTMF
+	Serial uint64 `ng:"serial"` // digits, play DTMF, links
 
 	// Address is the media address: for leg commands the one to open the leg
 	// on (empty: the worker's choice), for host the one that moves.
@@ -251,6 +258,8 @@ type Reply struct {
 	Calls   []string `ng:"calls"`   // list
 	Created int64    `ng:"created"` // query: Unix seconds
 	Legs    []Leg    `ng:"legs"`    // query
+	Buckets []Bucket `ng:"buckets"` // links, oldest first
+	Serial  uint64   `ng:"serial"`  // links: of the newest ten seconds that are over; 0: none is
 
 	// What rtpengine's callers read, in its words.
 	Message    string             `ng:"message"` // with ResultLoadLimit
@@ -262,6 +271,33 @@ type Reply struct {
 	Tags       map[string]TagInfo `ng:"tags"`        // by SIP tag
 	SSRCs      map[string]SSRC    `ng:"SSRC"`        // by number
 	Totals     *Totals            `ng:"totals"`
+}
+
+// BucketSeconds is how long a Bucket lasts.
+const BucketSeconds = 10
+
+// Bucket is what the labelled legs of one link saw in ten seconds. Received is of
+// what came from the link, sent of what went there; how that arrived is as its far
+// ends' RTCP says. Means can be merged over workers by their weights.
+type Bucket struct {
+	Link   string `ng:"link"`
+	Serial uint64 `ng:"serial"` // of the ten seconds, from 1 over the worker's life
+	Calls  int64  `ng:"calls"`  // legs that received or sent
+
+	Received       int64 `ng:"received"` // RTP packets expected: received and lost
+	ReceivedLost   int64 `ng:"received-lost"`
+	ReceivedJitter int64 `ng:"received-jitter"` // microseconds (RFC 3550 A.8), mean by packets
+	ReceivedBytes  int64 `ng:"received-bytes"`  // with IP and UDP headers, without RTCP
+	Sent           int64 `ng:"sent"`            // RTP packets that the reports cover
+	SentLost       int64 `ng:"sent-lost"`
+	SentJitter     int64 `ng:"sent-jitter"`
+	SentBytes      int64 `ng:"sent-bytes"`
+
+	Delay int64 `ng:"delay"` // microseconds, half the round trip, mean by legs
+	Timed int64 `ng:"timed"` // legs whose round trip was measured
+
+	Reporting int64 `ng:"reporting"` // legs whose far end sends RTCP
+	Silent    int64 `ng:"silent"`    // legs that heard audio for 15 s and no RTCP
 }
 
 // Pressed is keys that a leg's peer has pressed and nobody has dealt with yet,

@@ -71,7 +71,7 @@ func fullRequest() Request {
 		Prompts: []string{"position", "number-3"}, Then: "music", Serial: math.MaxUint64, Code: "5", Keys: "12,#", Duration: 250,
 		Pause: 100, Volume: -8, Mode: Whisper, Incarnation: math.MaxUint64, ViaBranch: "z9hG4bK1", FromTags: []string{"a"}, All: "all", Label: "l", SetLabel: "s",
 		Party: "192.0.2.1", ICE: "remove", DTLS: "off", SDES: []string{"nonew"}, Codec: fullCodecs(), Supports: []string{"load limit"},
-		MessageType: "sip_reply", RecordCall: "yes", Metadata: "m", ToCallID: "d", Repeat: 2}
+		MessageType: "sip_reply", RecordCall: "yes", Metadata: "m", ToCallID: "d", Repeat: 2, Link: "sbc-a"}
 }
 
 func fullCodecs() Codecs {
@@ -81,7 +81,8 @@ func fullCodecs() Codecs {
 
 func fullReply() Reply {
 	return Reply{Result: ResultError, Reason: ReasonOutOfPorts, Code: 503, SDP: "v=0\r\n", Codec: "PCMA", Suite: "S", Direction: "recvonly",
-		Address: "127.0.0.1", Duration: 4200, Worker: "m1", Calls: []string{"a", "b"}, Created: 1,
+		Address: "127.0.0.1", Duration: 4200, Worker: "m1", Calls: []string{"a", "b"}, Created: 1, Serial: 9,
+		Buckets: []Bucket{{Link: "sbc-a", Serial: 9, Calls: 1, ReceivedLost: -1}},
 		Message: "busy", Warning: "w", ToTag: "t", FromTags: []string{"f"}, LastSignal: 2,
 		TagMedias: []TagMedias{{Tag: "f", Medias: []Media{{Index: 1, Label: "1"}}}},
 		Tags: map[string]TagInfo{"f T": {Tag: "f T", Created: 1, InCall: []string{"t"}, Medias: []Media{{Index: 1, Type: "audio",

@@ -91,6 +91,9 @@ type Engine struct {
 	refused  uint64
 	missing  uint64 // prompts that sequences had to do without
 
+	buckets []mediaapi.Bucket // of links, by serial and link
+	bucket  uint64            // serial of the newest
+
 	subscribers map[*subscription]bool
 	pressed     chan struct{} // holds a token while there may be keys to tell
 	woken       chan struct{} // holds a token while a shard holds its tongue
@@ -145,6 +148,7 @@ func New(cfg Config) (*Engine, error) {
 	e.wg.Go(e.confirmEpochs)
 	e.wg.Go(e.watchHosts)
 	e.wg.Go(e.watchPressure)
+	e.wg.Go(e.measureLinks)
 	return e, nil
 }
 
@@ -310,6 +314,7 @@ var handlers = map[string]handler{
 	mediaapi.Delete:         (*Engine).delete,
 	mediaapi.Query:          (*Engine).query,
 	mediaapi.List:           (*Engine).list,
+	mediaapi.Links:          (*Engine).tellLinks,
 	mediaapi.Host:           (*Engine).host,
 	mediaapi.BeginAnew:      (*Engine).beginAnew,
 	mediaapi.Offer:          (*Engine).twoSidedOffer,
@@ -459,6 +464,7 @@ func (e *Engine) removeLeg(l *leg) {
 	l.stopPlaying()
 	l.stopFeed()
 	l.stopKeying()
+	c.shard.sum(l, time.Now())
 	c.shard.remove(l)
 	l.closeSockets()
 	c.shard.mu.Unlock()

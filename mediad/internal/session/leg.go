@@ -39,6 +39,7 @@ type terms struct {
 	Receive    []sdp.Codec    `json:"receive,omitempty"`   // numbers the peer sends with
 	Send       []sdp.Codec    `json:"send,omitempty"`      // numbers we send with; the first is preferred
 	Remap      uint32         `json:"remap,omitempty"`     // see leg.agree
+	Link       string         `json:"link,omitempty"`      // by which the peer is reached
 }
 
 type offeredKey struct {
@@ -91,9 +92,11 @@ type leg struct {
 	lives uint32 // workers that had the leg before this one
 
 	quality   heardQuality
+	share     linkShare
 	in        inStats
 	out       outStats
 	report    reports
+	relay     relayed
 	dirty     bool // since the last mark
 	cname     string
 	nextRTCP  time.Time

@@ -49,6 +49,7 @@ func (e *Engine) Metrics() *metrics.Set {
 	counter("mediad_rtcp_sent_total", func(c *counts) uint64 { return c.rtcpSent })
 	counter("mediad_rtcp_forged_total", func(c *counts) uint64 { return c.rtcpForged })
 
+	set.RegisterMetricsWriter(e.writeLinks)
 	set.NewGauge("mediad_legs_one_way", func() float64 {
 		n := 0
 		for _, s := range e.shards {

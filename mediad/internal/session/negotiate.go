@@ -44,6 +44,9 @@ func (e *Engine) legAccept(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	if l != nil && l.PeerSDP == r.SDP && l.Agreed {
 		return l.reply(), nil, nil
 	}
+	if err := badLink(r.Link); err != nil {
+		return mediaapi.Reply{}, nil, err
+	}
 	m, err := e.parsePeer(r.SDP, strings.EqualFold(r.Transport, "RTP/AVP"))
 	if err != nil {
 		return mediaapi.Reply{}, nil, err
@@ -67,6 +70,7 @@ func (e *Engine) legAccept(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 		}
 		return mediaapi.Reply{}, nil, err
 	}
+	l.reachedBy(r.Link)
 	return l.reply(), c, nil
 }
 
@@ -258,6 +262,9 @@ func (e *Engine) legOffer(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 		}
 		return l.reply(), nil, nil
 	}
+	if err := badLink(r.Link); err != nil {
+		return mediaapi.Reply{}, nil, err
+	}
 	formats, err := offeredFormats(r.Codecs)
 	if err != nil {
 		return mediaapi.Reply{}, nil, err
@@ -275,6 +282,7 @@ func (e *Engine) legOffer(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 		return mediaapi.Reply{}, nil, err
 	}
 	l.propose(wish{formats: formats, suites: suites, proto: proto, mux: true, direction: sdp.SendRecv, ice: r.ICE != "remove"})
+	l.reachedBy(r.Link)
 	return l.reply(), c, nil
 }
 
@@ -359,6 +367,9 @@ func (e *Engine) legAnswer(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	if len(l.Formats) == 0 {
 		return mediaapi.Reply{}, nil, refuse(491, "leg has no offer of ours")
 	}
+	if err := badLink(r.Link); err != nil {
+		return mediaapi.Reply{}, nil, err
+	}
 	m, err := e.parsePeer(r.SDP, true) // it must be as we offered
 	if err != nil {
 		return mediaapi.Reply{}, nil, err
@@ -369,6 +380,7 @@ func (e *Engine) legAnswer(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	if err := l.answered(m, r.SDP); err != nil {
 		return mediaapi.Reply{}, nil, err
 	}
+	l.reachedBy(r.Link)
 	return l.reply(), l.call, nil
 }
 

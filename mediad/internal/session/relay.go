@@ -177,6 +177,7 @@ func (s *shard) receiveRTP(l *leg, data []byte, from netip.AddrPort, now time.Ti
 	}
 	payload := payloadOf(plain, h)
 	l.in.bytes += uint64(len(payload))
+	l.in.wire += uint64(len(data))
 	if format.Name == sdp.Event {
 		s.hear(l, h, payload, l.peer != nil && l.forward[h.PayloadType].pass)
 	}
@@ -258,6 +259,7 @@ func (s *shard) pass(from, to *leg, plain []byte, h *rtp.Header, payload []byte,
 	}
 	plain[1] = plain[1]&0x80 | r.pt
 	putSSRC(plain[8:], ssrc)
+	to.relay.passed(h, ssrc, len(payload), now)
 	s.send(to, plain)
 }
 
@@ -297,6 +299,7 @@ func (s *shard) seal(to *leg, dst, plain []byte) (out []byte, ok bool) {
 	to.dirty = true
 	to.out.packets++
 	to.out.bytes += uint64(len(plain) - 12)
+	to.out.wire += uint64(len(out))
 	s.count.sent++
 	s.count.sentBytes += uint64(len(out))
 	return out, true

@@ -74,7 +74,7 @@ func (s *shard) receiveRTCP(l *leg, data []byte, from netip.AddrPort, now time.T
 		remapReports(plain, l.Remap, p.Remap)
 	}
 	p.relayed = now
-	s.sealReport(p, plain)
+	s.sealReport(p, plain, now)
 }
 
 // transcodes tells whether what the leg receives is transcoded: the streams'
@@ -127,17 +127,28 @@ func (l *leg) readReports(b []byte, now time.Time) bool {
 			l.in.srArrival = now
 		}
 		for blk := blocks(kind, count, body); len(blk) >= 24; blk = blk[24:] {
-			lost := int32(binary.BigEndian.Uint32(blk[4:])<<8) >> 8 // 24 bits, signed
-			l.report.lost = int64(lost)
-			l.report.jitter = uint64(binary.BigEndian.Uint32(blk[12:]))
-			lsr, dlsr := binary.BigEndian.Uint32(blk[16:]), binary.BigEndian.Uint32(blk[20:])
-			if binary.BigEndian.Uint32(blk) == l.own.ssrc && lsr != 0 {
-				if rtt := int32(ntpMiddle(now) - lsr - dlsr); rtt >= 0 {
-					l.report.rtt = time.Duration(rtt) * time.Second >> 16
-				}
-			}
+			l.reported(blk, now)
 		}
 	})
+}
+
+// reported takes one report block of the peer's.
+func (l *leg) reported(blk []byte, now time.Time) {
+	r := &l.report
+	ssrc, highest := binary.BigEndian.Uint32(blk), binary.BigEndian.Uint32(blk[8:])
+	lost := int64(int32(binary.BigEndian.Uint32(blk[4:])<<8) >> 8) // 24 bits, signed
+	jitter := uint64(binary.BigEndian.Uint32(blk[12:]))
+	if r.known && r.ssrc == ssrc {
+		l.share.reported(int64(int32(highest-r.highest)), lost-r.lost, jitter)
+	}
+	r.ssrc, r.highest, r.lost, r.jitter, r.known = ssrc, highest, lost, jitter, true
+	lsr, dlsr := binary.BigEndian.Uint32(blk[16:]), binary.BigEndian.Uint32(blk[20:])
+	if sent, ok := r.sent.at(lsr); ok && lsr != 0 {
+		if rtt := now.Sub(sent) - time.Duration(dlsr)*time.Second>>16; rtt >= 0 {
+			r.rtt = rtt
+			l.share.timed(rtt)
+		}
+	}
 }
 
 // remapReports changes the SSRCs of a compound packet on its way from one leg
@@ -163,26 +174,25 @@ func (s *shard) sendReport(l *leg, now time.Time) {
 	if !to.IsValid() || to.Addr().IsUnspecified() || now.Sub(l.relayed) < relayedFor {
 		return
 	}
-	s.sealReport(l, s.appendReport(s.plain[:0], l, now))
+	s.sealReport(l, s.appendReport(s.plain[:0], l, now), now)
 }
 
 func (s *shard) appendReport(b []byte, l *leg, now time.Time) []byte {
-	o := &l.own
-	sent := o.packets != o.reported
-	o.reported = o.packets
-	start := len(b)
-	if sent {
-		b = append(b, 0x80, rtcpSR, 0, 0)
-		b = binary.BigEndian.AppendUint32(b, o.ssrc)
-		b = binary.BigEndian.AppendUint64(b, ntp(now))
-		since := now.Sub(o.last)
-		b = binary.BigEndian.AppendUint32(b, o.ts+uint32(since*time.Duration(l.Send[0].Clock)/time.Second))
-		b = binary.BigEndian.AppendUint32(b, o.packets)
-		b = binary.BigEndian.AppendUint32(b, o.octets)
-	} else {
+	o, r := &l.own, &l.relay
+	ssrc, start := o.ssrc, len(b)
+	switch {
+	case o.packets != o.reported:
+		b = l.appendSent(b, now, ssrc, o.ts, o.last, o.packets, o.octets)
+	case r.packets != r.reported:
+		// Whose stream it is does not report on it. Without a sender report the
+		// peer could not tell the round trip.
+		ssrc = r.ssrc
+		b = l.appendSent(b, now, ssrc, r.ts, r.at, r.packets, r.octets)
+	default:
 		b = append(b, 0x80, rtcpRR, 0, 0)
-		b = binary.BigEndian.AppendUint32(b, o.ssrc)
+		b = binary.BigEndian.AppendUint32(b, ssrc)
 	}
+	o.reported, r.reported = o.packets, r.packets
 	if l.in.heard {
 		b[start]++
 		b = l.in.appendBlock(b, now)
@@ -191,7 +201,7 @@ func (s *shard) appendReport(b []byte, l *leg, now time.Time) []byte {
 
 	start = len(b)
 	b = append(b, 0x81, rtcpSDES, 0, 0)
-	b = binary.BigEndian.AppendUint32(b, o.ssrc)
+	b = binary.BigEndian.AppendUint32(b, ssrc)
 	b = append(b, 1, byte(len(l.cname))) // CNAME
 	b = append(b, l.cname...)
 	b = append(b, 0)
@@ -200,6 +210,18 @@ func (s *shard) appendReport(b []byte, l *leg, now time.Time) []byte {
 	}
 	binary.BigEndian.PutUint16(b[start+2:], uint16((len(b)-start)/4-1))
 	return b
+}
+
+// appendSent begins a sender report (RFC 3550 section 6.4.1) on a stream whose
+// newest packet had ts and went out at last.
+func (l *leg) appendSent(b []byte, now time.Time, ssrc, ts uint32, last time.Time, packets, octets uint32) []byte {
+	b = append(b, 0x80, rtcpSR, 0, 0)
+	b = binary.BigEndian.AppendUint32(b, ssrc)
+	b = binary.BigEndian.AppendUint64(b, ntp(now))
+	since := now.Sub(last)
+	b = binary.BigEndian.AppendUint32(b, ts+uint32(since*time.Duration(l.Send[0].Clock)/time.Second))
+	b = binary.BigEndian.AppendUint32(b, packets)
+	return binary.BigEndian.AppendUint32(b, octets)
 }
 
 // appendBlock is a report block on the stream heard last (RFC 3550 section
@@ -226,10 +248,15 @@ func (st *inStats) appendBlock(b []byte, now time.Time) []byte {
 }
 
 // sealReport protects a compound packet and sends it to a leg's peer.
-func (s *shard) sealReport(l *leg, plain []byte) {
+func (s *shard) sealReport(l *leg, plain []byte, now time.Time) {
 	if !s.speaks() {
 		return
 	}
+	eachRTCP(plain, func(kind byte, _ int, body []byte) {
+		if kind == rtcpSR && len(body) >= 24 {
+			l.report.sent.note(uint32(binary.BigEndian.Uint64(body[4:])>>16), now)
+		}
+	})
 	out, err := l.tx.SealRTCP(s.out, plain)
 	if err != nil {
 		s.count.reused++
@@ -249,5 +276,3 @@ func ntp(t time.Time) uint64 {
 	const unixToNTP = 2208988800 // seconds from 1900 to 1970
 	return uint64(t.Unix()+unixToNTP)<<32 | uint64(t.Nanosecond())<<32/1e9
 }
-
-func ntpMiddle(t time.Time) uint32 { return uint32(ntp(t) >> 16) }

@@ -66,10 +66,11 @@ type shard struct {
 	tell     chan<- struct{} // wakes who tells them
 	count    counts
 
-	guarded bool            // somebody may take over from us
-	alive   time.Time       // when the thread ran last
-	mute    bool            // it slept, and may have been taken over from meanwhile
-	woken   chan<- struct{} // wakes who finds out
+	guarded bool                 // somebody may take over from us
+	alive   time.Time            // when the thread ran last
+	mute    bool                 // it slept, and may have been taken over from meanwhile
+	woken   chan<- struct{}      // wakes who finds out
+	links   map[string]*linkSums // of the present ten seconds
 }
 
 // watched is a socket in the epoll set. Its token is serial<<32 + place: an event
@@ -109,7 +110,7 @@ func newShard(rec Recorder, raw bool, tell, woken chan<- struct{}) (*shard, erro
 		return nil, err
 	}
 	return &shard{poller: p, raw: raw, outboxes: map[netip.Addr]*udp.Outbox{}, batch: udp.NewBatch(), out: make([]byte, 0, 4096), plain: make([]byte, 0, 4096),
-		rec: rec, tell: tell, woken: woken, alive: time.Now(), tidied: time.Now()}, nil
+		rec: rec, tell: tell, woken: woken, links: map[string]*linkSums{}, alive: time.Now(), tidied: time.Now()}, nil
 }
 
 // close frees a shard that does not run.

@@ -15,6 +15,7 @@ var started = time.Now()
 // Totals run over streams; the rest is of the stream heard last.
 type inStats struct {
 	packets, bytes   uint64
+	wire             uint64 // bytes of the packets, protection included
 	forged, replayed uint64
 	misplaced        uint64
 	rtcp             uint64
@@ -121,7 +122,27 @@ func (st *inStats) jitterMicros() int64 {
 // outStats are of what a leg sends.
 type outStats struct {
 	packets, bytes uint64
+	wire           uint64
 	rtcp           uint64
+}
+
+// relayed is the stream that was passed to a leg's peer last, as a sender report
+// tells of it.
+type relayed struct {
+	ssrc            uint32
+	ts              uint32
+	at              time.Time // when the packet with ts went out
+	packets, octets uint32
+	reported        uint32 // packets at the last report
+}
+
+func (r *relayed) passed(h *rtp.Header, ssrc uint32, octets int, now time.Time) {
+	if r.ssrc != ssrc {
+		*r = relayed{ssrc: ssrc}
+	}
+	r.ts, r.at = h.Timestamp, now
+	r.packets++
+	r.octets += uint32(octets)
 }
 
 // reports is what the peer says of what it receives from us.
@@ -129,4 +150,36 @@ type reports struct {
 	lost   int64
 	jitter uint64 // ticks
 	rtt    time.Duration
+
+	ssrc    uint32 // of the stream reported on last
+	highest uint32 // extended
+	known   bool   // there was a report
+	sent    sentReports
+}
+
+// sentReports remembers the last sender reports that went to a peer, our own and
+// those relayed: a report of the peer's names one by its time, and so tells the
+// round trip whoever's clock that time is of (RFC 3550 section 6.4.1).
+type sentReports struct {
+	last [4]sentReport
+	next int
+}
+
+type sentReport struct {
+	middle uint32 // of its NTP time
+	at     time.Time
+}
+
+func (r *sentReports) note(middle uint32, now time.Time) {
+	r.last[r.next] = sentReport{middle, now}
+	r.next = (r.next + 1) % len(r.last)
+}
+
+func (r *sentReports) at(middle uint32) (time.Time, bool) {
+	for _, s := range r.last {
+		if s.middle == middle && !s.at.IsZero() {
+			return s.at, true
+		}
+	}
+	return time.Time{}, false
 }

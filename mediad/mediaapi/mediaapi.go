@@ -260,6 +260,7 @@ type Reply struct {
 	Legs    []Leg    `ng:"legs"`    // query
 	Buckets []Bucket `ng:"buckets"` // links, oldest first
 	Serial  uint64   `ng:"serial"`  // links: of the newest ten seconds that are over; 0: none is
+	Age     int64    `ng:"age"`     // links: milliseconds since those ended
 
 	// What rtpengine's callers read, in its words.
 	Message    string             `ng:"message"` // with ResultLoadLimit
@@ -288,7 +289,8 @@ type Bucket struct {
 	ReceivedLost   int64 `ng:"received-lost"`
 	ReceivedJitter int64 `ng:"received-jitter"` // microseconds (RFC 3550 A.8), mean by packets
 	ReceivedBytes  int64 `ng:"received-bytes"`  // with IP and UDP headers, without RTCP
-	Sent           int64 `ng:"sent"`            // RTP packets that the reports cover
+	SentPackets    int64 `ng:"sent-packets"`
+	Sent           int64 `ng:"sent"` // RTP packets that the reports cover
 	SentLost       int64 `ng:"sent-lost"`
 	SentJitter     int64 `ng:"sent-jitter"`
 	SentBytes      int64 `ng:"sent-bytes"`

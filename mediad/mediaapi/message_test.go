@@ -81,7 +81,7 @@ func fullCodecs() Codecs {
 
 func fullReply() Reply {
 	return Reply{Result: ResultError, Reason: ReasonOutOfPorts, Code: 503, SDP: "v=0\r\n", Codec: "PCMA", Suite: "S", Direction: "recvonly",
-		Address: "127.0.0.1", Duration: 4200, Worker: "m1", Calls: []string{"a", "b"}, Created: 1, Serial: 9,
+		Address: "127.0.0.1", Duration: 4200, Worker: "m1", Calls: []string{"a", "b"}, Created: 1, Serial: 9, Age: 1500,
 		Buckets: []Bucket{{Link: "sbc-a", Serial: 9, Calls: 1, ReceivedLost: -1}},
 		Message: "busy", Warning: "w", ToTag: "t", FromTags: []string{"f"}, LastSignal: 2,
 		TagMedias: []TagMedias{{Tag: "f", Medias: []Media{{Index: 1, Label: "1"}}}},

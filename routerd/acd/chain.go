@@ -44,11 +44,7 @@ func (m *Machine) tryStep(c *call, after CauseClass) {
 		case known:
 			after = m.tryAgent(c, AgentID(agent), ring, step.Wait, w)
 		case dials:
-			if after = m.tryNumber(c, number, ring); after == "" {
-				w.text("does", "dial")
-			} else {
-				w.text("does", "pass").text("class", string(after))
-			}
+			after = m.tryNumber(c, number, ring, w)
 		default:
 			w.text("does", "skip") // the card does not say whom to call
 			continue
@@ -103,16 +99,22 @@ func (m *Machine) tryAgent(c *call, id AgentID, ring, wait time.Duration, w *fac
 	return class
 }
 
-// tryNumber dials a number. It returns why it can't.
-func (m *Machine) tryNumber(c *call, number string, ring time.Duration) CauseClass {
+// tryNumber dials a number. It returns why it can't. w is the step's fact, which
+// ends before those of the dialling begin.
+func (m *Machine) tryNumber(c *call, number string, ring time.Duration, w *factWriter) CauseClass {
+	class := CauseClass("")
 	if code := m.refusesNumber(number); code != 0 {
 		c.Referral.heard(code)
-		return ClassDeclined
+		class = ClassDeclined
+	} else if !m.canDial() {
+		class = ClassUnavailable
 	}
+	if class != "" {
+		w.text("does", "pass").text("class", string(class))
+		return class
+	}
+	w.text("does", "dial")
 	l := m.dial(c, RoleParty, number)
-	if l == nil {
-		return ClassUnavailable
-	}
 	l.RingFor = ring
 	m.after(ring, timerRing, string(c.ID), string(l.ID))
 	return ""

@@ -337,6 +337,18 @@ type (
 		State LinkState `cbor:"3,keyasint"`
 		Cause string    `cbor:"4,keyasint,omitempty"`
 	}
+	// LinkAlarmChanged raises or clears an alarm about the speech of a trunk's
+	// calls, as measured by all workers together (T9). Numbers are called over
+	// trunks with an alarm only after the others.
+	LinkAlarmChanged struct {
+		Trunk     TrunkID   `cbor:"1,keyasint"`
+		Kind      AlarmKind `cbor:"2,keyasint"`
+		Direction Direction `cbor:"3,keyasint"`
+		Raised    bool      `cbor:"4,keyasint,omitempty"` // false: cleared
+		Value     int64     `cbor:"5,keyasint,omitempty"` // in the kind's unit
+		Limit     int64     `cbor:"6,keyasint,omitempty"`
+		Cause     string    `cbor:"7,keyasint,omitempty"` // of clearing: good, not-measured, not-watched
+	}
 )
 
 // Facts about outbound tasks (N10, N11).
@@ -460,4 +472,5 @@ func (Activated) isCommand()           {}
 func (FactsConfirmed) isCommand()      {}
 func (SinkConfirmed) isCommand()       {}
 func (TrunkStateChanged) isCommand()   {}
+func (LinkAlarmChanged) isCommand()    {}
 func (BindingsChanged) isCommand()     {}

@@ -39,6 +39,8 @@ type Trunk struct {
 	// Refer lets somebody we called over the trunk transfer the caller, by REFER,
 	// to agents, queues and numbers of ours.
 	Refer bool `cbor:"20,keyasint,omitempty" yaml:"refer"`
+
+	Quality LinkLimits `cbor:"21,keyasint,omitzero" yaml:"quality"` // of its speech, see LinkAlarmChanged
 }
 
 // Permit says whom agents may transfer calls to, or dial. What is not permitted is

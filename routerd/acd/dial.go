@@ -25,6 +25,7 @@ func (m *Machine) dial(c *call, role Role, number string) *Leg {
 		l.Send = m.digitsFor(c, number)
 	}
 	m.takeRate(m.trunks[l.Trunk])
+	m.avoided(c, l, trunks)
 	m.dialLeg(c, l, trunks)
 	return l
 }

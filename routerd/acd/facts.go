@@ -209,6 +209,17 @@ const (
 	// state, was (up, suspect, down), lasted (of was), cause, and trunk_state and
 	// trunk_was of the trunk by all its edges.
 	FactTrunkState = "trunk.state"
+	// FactLinkAlarm, a trunk's speech is bad: trunk, kind (delay, loss, jitter,
+	// rtcp, bandwidth), direction (in, out, both), value and limit (microseconds;
+	// loss and rtcp: parts per million; bandwidth: bits a second).
+	FactLinkAlarm = "link.alarm"
+	// FactLinkCleared, it is over: trunk, kind, direction, value, limit, cause
+	// (good, not-measured, not-watched), lasted.
+	FactLinkCleared = "link.cleared"
+	// FactTrunkAvoided (call, leg, queue), a number is not called over this trunk
+	// first because of its alarms: trunk, for (the one that is), alarms
+	// (kind:direction).
+	FactTrunkAvoided = "trunk.avoided"
 )
 
 // Fact is one row of the append-only history, unique by (Index, N).

@@ -155,6 +155,8 @@ func (m *Machine) apply(body Body) Result {
 		return m.sinkConfirmed(b)
 	case TrunkStateChanged:
 		return m.trunkStateChanged(b)
+	case LinkAlarmChanged:
+		return m.linkAlarmChanged(b)
 	case BindingsChanged:
 		return m.bindingsChanged(b)
 	case TaskCreated:

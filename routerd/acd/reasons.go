@@ -21,6 +21,7 @@ const (
 	ReasonChannelsFull     = "channels-full" // all channels of the centre are in use
 	ReasonTrunkRate        = "trunk-rate"    // more new calls a second than the trunk may have
 	ReasonBadLink          = "bad-link"      // no such state, or a trunk with more edges than there can be
+	ReasonBadAlarm         = "bad-alarm"     // no such kind or direction
 	ReasonNoMedia          = "no-media"      // no live worker hosts a media address
 	ReasonUnknownNode      = "unknown-node"  // no router of that name ever started
 	ReasonUnknownSink      = "unknown-sink"  // no name, or more external sinks than there can be

@@ -60,6 +60,7 @@ func (t *Trunk) digest(d *digest) {
 	if len(t.Codecs) > 0 {
 		d.texts(t.Codecs)
 	}
+	t.Quality.digest(d)
 	for _, rules := range [][]NumberRule{t.NumbersIn, t.NumbersOut} {
 		if len(rules) == 0 {
 			continue

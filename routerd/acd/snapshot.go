@@ -45,7 +45,7 @@ func (m *Machine) Snapshot() *State {
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.ways)) {
 		if w := m.ways[id]; !w.blank() {
-			s.Ways = append(s.Ways, Way{Trunk: w.Trunk, Next: w.Next, Credit: w.Credit, Links: slices.Clone(w.Links)})
+			s.Ways = append(s.Ways, Way{Trunk: w.Trunk, Next: w.Next, Credit: w.Credit, Links: slices.Clone(w.Links), Alarms: slices.Clone(w.Alarms)})
 		}
 	}
 	for _, n := range m.nodes {

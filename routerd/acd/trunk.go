@@ -33,9 +33,13 @@ type Way struct {
 	Next   Time    `cbor:"2,keyasint,omitempty"` // of its rate, see rateWait
 	Credit int     `cbor:"3,keyasint,omitempty"` // of its turn, see inTurn
 	Links  []Link  `cbor:"4,keyasint,omitempty"` // by edge
+
+	Alarms []LinkAlarm `cbor:"5,keyasint,omitempty"` // raised, by kind and direction
 }
 
-func (w *Way) blank() bool { return w.Next == 0 && w.Credit == 0 && len(w.Links) == 0 }
+func (w *Way) blank() bool {
+	return w.Next == 0 && w.Credit == 0 && len(w.Links) == 0 && len(w.Alarms) == 0
+}
 
 func (w *Way) digest(d *digest) {
 	d.text(string(w.Trunk))
@@ -45,6 +49,9 @@ func (w *Way) digest(d *digest) {
 		d.text(l.Edge, string(l.State), l.Cause)
 		d.num(uint64(l.Since))
 	})
+	if len(w.Alarms) > 0 {
+		d.list(len(w.Alarms), func(i int) { w.Alarms[i].digest(d) })
+	}
 }
 
 // way is what is known of a trunk, to be changed.
@@ -190,19 +197,20 @@ func (m *Machine) free() []TrunkID {
 	return good
 }
 
-// inTurn puts trunks in the order in which they are tried: by priority, and the
-// first of those that share the lowest by its turn. Turns go round smoothly: each
-// trunk gains its weight, the richest has its turn and pays for all. A trunk that
-// is suspect comes after those of its priority that are not.
+// inTurn puts trunks in the order in which they are tried: those whose speech is
+// good first, then by priority, and the first of those that share the lowest by
+// its turn. Turns go round smoothly: each trunk gains its weight, the richest has
+// its turn and pays for all. A trunk that is suspect comes after those of its
+// priority that are not.
 func (m *Machine) inTurn(ids []TrunkID) []TrunkID {
 	slices.SortStableFunc(ids, func(a, b TrunkID) int {
-		return cmp.Or(cmp.Compare(m.trunks[a].Priority, m.trunks[b].Priority),
+		return cmp.Or(cmp.Compare(m.alarmed(a), m.alarmed(b)), cmp.Compare(m.trunks[a].Priority, m.trunks[b].Priority),
 			cmp.Compare(m.trunkRank(a), m.trunkRank(b)), cmp.Compare(m.trunks[b].Weight, m.trunks[a].Weight))
 	})
 	total, first := 0, -1
 	for i, id := range ids {
 		t := m.trunks[id]
-		if t.Priority != m.trunks[ids[0]].Priority || m.trunkRank(id) != m.trunkRank(ids[0]) || t.Weight == 0 {
+		if m.alarmed(id) != m.alarmed(ids[0]) || t.Priority != m.trunks[ids[0]].Priority || m.trunkRank(id) != m.trunkRank(ids[0]) || t.Weight == 0 {
 			break
 		}
 		w := m.way(id)

@@ -36,6 +36,7 @@ func (v *validator) trunk(t *Trunk, path string) {
 			v.fault(at, "codec given twice")
 		}
 	}
+	v.linkLimits(&t.Quality, path+".quality")
 	v.numberRules(t.NumbersIn, path+".numbers_in")
 	v.numberRules(t.NumbersOut, path+".numbers_out")
 }

@@ -150,6 +150,7 @@ type TrunkInfo struct {
 	Rate     int // new calls a second allowed; 0: no limit
 	State    LinkState
 	Links    []Link // by edge; none: nobody has asked yet
+	Alarms   []LinkAlarm
 }
 
 // Trunks returns the configured trunks.
@@ -158,7 +159,7 @@ func (m *Machine) Trunks() []TrunkInfo {
 	for _, id := range slices.Sorted(maps.Keys(m.trunks)) {
 		t := TrunkInfo{ID: id, Channels: m.trunks[id].Channels, Used: m.channels[id], Rate: m.trunks[id].Rate, State: m.trunkState(id)}
 		if w := m.ways[id]; w != nil {
-			t.Links = slices.Clone(w.Links)
+			t.Links, t.Alarms = slices.Clone(w.Links), slices.Clone(w.Alarms)
 		}
 		out = append(out, t)
 	}

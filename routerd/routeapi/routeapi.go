@@ -171,6 +171,30 @@ type Trunk struct {
 	Rate  int         `json:"calls_per_second,omitempty"` // new ones allowed; none: no limit
 	State string      `json:"state"`                      // of the best of its ways: up, suspect, down
 	Links []TrunkLink `json:"links,omitempty"`            // by edge; none: nobody has asked yet
+
+	// Of its speech (T9): what is raised, and what the last ten seconds that are
+	// over came to, as this router has heard from all workers.
+	Alarms        []TrunkAlarm   `json:"alarms,omitempty"`
+	MeasuredCalls int64          `json:"measured_calls,omitempty"`
+	Measured      []TrunkMeasure `json:"measured,omitempty"`
+}
+
+// TrunkAlarm is one that is raised. Values are in microseconds for delay and
+// jitter, parts per million for loss (of packets) and rtcp (of calls whose far end
+// sends none), bits a second for bandwidth (what all channels would take).
+type TrunkAlarm struct {
+	Kind      string    `json:"kind"`      // delay, loss, jitter, rtcp, bandwidth
+	Direction string    `json:"direction"` // in, out; both: a round trip does not tell them apart
+	Since     time.Time `json:"since"`
+	Value     int64     `json:"value"` // when it was raised
+	Limit     int64     `json:"limit"`
+}
+
+// TrunkMeasure is one measure, in the unit of its TrunkAlarm.
+type TrunkMeasure struct {
+	Kind      string `json:"kind"`
+	Direction string `json:"direction"`
+	Value     int64  `json:"value"`
 }
 
 // TrunkLink is the way to a trunk by one edge, found by asking its SBC (T10).

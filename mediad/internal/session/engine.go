@@ -91,8 +91,9 @@ type Engine struct {
 	refused  uint64
 	missing  uint64 // prompts that sequences had to do without
 
-	buckets []mediaapi.Bucket // of links, by serial and link
-	bucket  uint64            // serial of the newest
+	buckets   []mediaapi.Bucket // of links, by serial and link
+	bucket    uint64            // serial of the newest
+	bucketEnd time.Time
 
 	subscribers map[*subscription]bool
 	pressed     chan struct{} // holds a token while there may be keys to tell

@@ -118,6 +118,7 @@ func (s *shard) sum(l *leg, now time.Time) {
 	b.receivedJitter += l.in.jitterMicros() * (received + lost)
 	b.ReceivedBytes += int64(q.wire-was.wire) + received*headers
 	b.SentBytes += int64(q.sentWire-was.sentWire) + sent*headers
+	b.SentPackets += sent
 	b.Sent += was.covered
 	b.SentLost += was.coveredLost
 	if len(l.Send) > 0 {
@@ -142,6 +143,7 @@ func (b *linkSums) add(o *linkSums) {
 	b.ReceivedLost += o.ReceivedLost
 	b.receivedJitter += o.receivedJitter
 	b.ReceivedBytes += o.ReceivedBytes
+	b.SentPackets += o.SentPackets
 	b.Sent += o.Sent
 	b.SentLost += o.SentLost
 	b.sentJitter += o.sentJitter
@@ -204,6 +206,7 @@ func (e *Engine) closeBuckets(now time.Time) {
 		s.mu.Unlock()
 	}
 	e.bucket++
+	e.bucketEnd = now
 	e.buckets = slices.DeleteFunc(e.buckets, func(b mediaapi.Bucket) bool { return b.Serial+bucketsKept <= e.bucket })
 	first := len(e.buckets)
 	for _, b := range sums { // any order: sorted below
@@ -215,6 +218,9 @@ func (e *Engine) closeBuckets(now time.Time) {
 // tellLinks tells the buckets after a serial.
 func (e *Engine) tellLinks(r *mediaapi.Request) (mediaapi.Reply, *call, error) {
 	reply := mediaapi.Reply{Worker: e.cfg.Worker, Serial: e.bucket}
+	if e.bucket > 0 {
+		reply.Age = time.Since(e.bucketEnd).Milliseconds()
+	}
 	for _, b := range e.buckets {
 		if b.Serial > r.Serial {
 			reply.Buckets = append(reply.Buckets, b)

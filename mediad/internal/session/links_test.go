@@ -66,7 +66,7 @@ func TestALinkIsMeasuredBothWays(t *testing.T) {
 	if len(b) != 1 {
 		t.Fatalf("buckets %+v", b)
 	}
-	want := mediaapi.Bucket{Link: "sbc-a", Serial: 1, Calls: 1, Received: 49, ReceivedLost: 4, Sent: 200, SentLost: 20, SentJitter: 20_000,
+	want := mediaapi.Bucket{Link: "sbc-a", Serial: 1, Calls: 1, Received: 49, ReceivedLost: 4, SentPackets: 1, Sent: 200, SentLost: 20, SentJitter: 20_000,
 		SentBytes: int64(len(got.wire)) + headersIPv4, Reporting: 1}
 	want.ReceivedBytes = 45 * int64(12+len("over the link")+16+headersIPv4)
 	b[0].ReceivedJitter = 0 // as the machine is loaded
@@ -200,6 +200,9 @@ func TestBucketsAreBounded(t *testing.T) {
 		e.closeBuckets(time.Now())
 	}
 	all := do(t, e, mediaapi.Request{Command: mediaapi.Links}).Buckets
+	if age := do(t, e, mediaapi.Request{Command: mediaapi.Links}).Age; age < 0 || age > patience.Milliseconds() {
+		t.Errorf("the newest is %d ms old", age)
+	}
 	if len(all) != 2*bucketsKept || all[0].Serial != 4 || all[0].Link != "a" || all[11].Serial != 9 {
 		t.Errorf("%d buckets: %+v", len(all), all)
 	}

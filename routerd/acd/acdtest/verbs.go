@@ -55,6 +55,7 @@ var verbs = map[string]func(*script, *args) ([]string, error){
 	"confirm":      (*script).confirm,
 	"restless":     (*script).restless,
 	"link":         (*script).link,
+	"alarm":        (*script).alarm,
 	"bind":         (*script).bind,
 	"retained":     (*script).retained,
 }
@@ -394,6 +395,9 @@ func (s *script) show(a *args) ([]string, error) {
 			}
 			for _, l := range t.Links {
 				line += fmt.Sprintf(" %s:%s", l.Edge, l.State)
+			}
+			for _, x := range t.Alarms {
+				line += fmt.Sprintf(" alarm:%s:%s=%d", x.Kind, x.Direction, x.Value)
 			}
 			add("%s", line)
 		}

@@ -14,6 +14,17 @@ func (s *script) link(a *args) ([]string, error) {
 	})
 }
 
+// alarm TRUNK kind=K direction=in|out|both [value=N limit=N] [cleared=WHY]: of the
+// speech of its calls.
+func (s *script) alarm(a *args) ([]string, error) {
+	b := acd.LinkAlarmChanged{
+		Trunk: acd.TrunkID(a.text("", "")), Kind: acd.AlarmKind(a.text("kind", "")), Direction: acd.Direction(a.text("direction", "")),
+		Value: int64(a.number("value", 0)), Limit: int64(a.number("limit", 0)), Cause: a.text("cleared", ""),
+	}
+	b.Raised = b.Cause == ""
+	return s.propose(b)
+}
+
 // bind AGENT uris=U,... [expires=60s] [sip-id=S] [cseq=1] [all=yes] [nonce=N count=1]
 // [instance=I reg-id=N]: a REGISTER whole. Prints the contacts there are then.
 func (s *script) bind(a *args) ([]string, error) {

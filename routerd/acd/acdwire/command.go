@@ -76,6 +76,7 @@ var types = []acd.Body{
 	34: acd.AgentDialled{},
 	35: acd.CallsJoined{},
 	36: acd.CallPickedUp{},
+	37: acd.LinkAlarmChanged{},
 }
 
 var numbers = func() map[reflect.Type]uint {

@@ -72,6 +72,7 @@ func samplesOn(on acd.OnCall) map[uint]acd.Body {
 		34: acd.AgentDialled{OnCall: on, Owner: owner, Agent: "ann", To: "bob", Beside: "c0", Edge: "edge-1", SIPID: "x@phone", Record: []byte{1}, Nonce: "n1", Count: 2},
 		35: acd.CallsJoined{OnCall: on, Leg: "2", With: "3", Reason: "a bill"},
 		36: acd.CallPickedUp{OnCall: on, Leg: "2", As: "c2", Agent: "bob", EarlyOnly: true, Edge: "edge-1", SIPID: "x@phone", Record: []byte{1}, Nonce: "n1", Count: 2},
+		37: acd.LinkAlarmChanged{Trunk: "sbc-a", Kind: acd.AlarmLoss, Direction: acd.DirectionIn, Raised: true, Value: 15_000, Limit: 10_000, Cause: "good"},
 	}
 }
 
@@ -91,7 +92,8 @@ var older = map[uint][]acd.Body{
 			MaxLength: 9, MissedLimit: 3, RejectDelay: 5 * time.Second, Strategy: acd.LongestIdle,
 		}},
 		Agents: []acd.Agent{{ID: "ann", Name: "Ann", Queues: []acd.QueueID{"sales"}, HA1SHA256: "aa", HA1MD5: "bb", AutoAvailable: true}},
-	}}, beforeTrunks(beforePermits(samples[1])), beforeHold(beforePermits(samples[1]).(acd.ConfigApplied)), beforePermits(samples[1]), beforePickUps(samples[1].(acd.ConfigApplied))},
+	}}, beforeTrunks(beforePermits(beforeQuality(samples[1]))), beforeHold(beforePermits(beforeQuality(samples[1])).(acd.ConfigApplied)), beforePermits(beforeQuality(samples[1])),
+		beforePickUps(beforeQuality(samples[1]).(acd.ConfigApplied)), beforeQuality(samples[1])},
 	2:  {acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443"}},
 	7:  {beforeTrunks(beforePlaying[7].(acd.CallArrived))},
 	9:  {beforeTrunks(beforePlaying[9].(acd.LegProgressed))},
@@ -128,6 +130,14 @@ func beforeUnheard(b acd.LegAnswered) acd.LegAnswered {
 	return b
 }
 
+// beforeQuality is a configuration as it was before trunks had limits of speech.
+func beforeQuality(body acd.Body) acd.Body {
+	b := body.(acd.ConfigApplied)
+	b.Config.Trunks = slices.Clone(b.Config.Trunks)
+	b.Config.Trunks[0].Quality = acd.LinkLimits{}
+	return b
+}
+
 // beforeHold is a configuration as it was before it named music for hold.
 func beforeHold(b acd.ConfigApplied) acd.ConfigApplied {
 	b.Config.HoldMusic = ""
@@ -142,6 +152,8 @@ var fullConfig = func() acd.Config {
 	return acd.Config{
 		Trunks: []acd.Trunk{{
 			ID: "sbc-a", Channels: 60, Refer: true, Rate: 20, Burst: 5, Codecs: []string{"PCMA"}, Priority: 1, Weight: 2,
+			Quality: acd.LinkLimits{Delay: time.Second, Loss: 20, Jitter: time.Millisecond, RTCP: 500, Bandwidth: 6000,
+				Ignore: []acd.AlarmKind{acd.AlarmRTCP}},
 			NumbersIn:  []acd.NumberRule{{Match: "8XXXXXXXXXX", Strip: 1, Prepend: "+7"}},
 			NumbersOut: []acd.NumberRule{{Match: "+7*", Strip: 2, Prepend: "8"}},
 		}},

@@ -167,7 +167,7 @@ func clusterTable(w io.Writer, c routeapi.Cluster) {
 
 // trunkTable has a row for each way to a trunk.
 func trunkTable(w io.Writer, trunks []routeapi.Trunk) {
-	fmt.Fprintln(w, "TRUNK\tSTATE\tCHANNELS\tUSED\tCALLS/S\tEDGE\tLINK\tFOR\tCAUSE")
+	fmt.Fprintln(w, "TRUNK\tSTATE\tCHANNELS\tUSED\tCALLS/S\tEDGE\tLINK\tFOR\tCAUSE\tSPEECH")
 	for _, t := range trunks {
 		rate := "-"
 		if t.Rate > 0 {
@@ -182,9 +182,39 @@ func trunkTable(w io.Writer, trunks []routeapi.Trunk) {
 			if !l.Since.IsZero() {
 				since = time.Since(l.Since).Round(time.Second).String()
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.State, t.Channels, t.Used, rate, dash(l.Edge), dash(l.State), since, dash(l.Cause))
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.State, t.Channels, t.Used, rate, dash(l.Edge), dash(l.State), since, dash(l.Cause), speech(t))
 		}
 	}
+}
+
+// speech tells a trunk's alarms, else what was measured last.
+func speech(t routeapi.Trunk) string {
+	var words []string
+	for _, a := range t.Alarms {
+		words = append(words, fmt.Sprintf("ALARM %s %s %s over %s for %s", a.Kind, a.Direction, measure(a.Kind, a.Value), measure(a.Kind, a.Limit),
+			time.Since(a.Since).Round(time.Second)))
+	}
+	if len(words) > 0 {
+		return strings.Join(words, ", ")
+	}
+	for _, m := range t.Measured {
+		words = append(words, fmt.Sprintf("%s %s %s", m.Kind, m.Direction, measure(m.Kind, m.Value)))
+	}
+	if len(words) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d calls: %s", t.MeasuredCalls, strings.Join(words, ", "))
+}
+
+// measure shows a measure of a trunk's speech in its unit.
+func measure(kind string, value int64) string {
+	switch kind {
+	case "delay", "jitter":
+		return (time.Duration(value) * time.Microsecond).Round(100 * time.Microsecond).String()
+	case "bandwidth":
+		return strconv.FormatInt(value/1000, 10) + " kbit/s"
+	}
+	return strconv.FormatFloat(float64(value)/1e4, 'f', 2, 64) + " %"
 }
 
 func factTable(w io.Writer, facts []routeapi.Fact) {

@@ -129,6 +129,8 @@ func explain(f routeapi.Fact) (what string, because []string) {
 		what = fmt.Sprintf("talks with %s after waiting %s s", f.Agent, attr("wait"))
 	case "call.moved":
 		what = fmt.Sprintf("taken over by %s from %s: %s", f.Node, attr("from"), attr("cause"))
+	case "trunk.avoided":
+		what = fmt.Sprintf("leg %s is tried over %s before %s: its speech is bad", f.Leg, attr("for"), attr("trunk"))
 	case "call.ended":
 		what = fmt.Sprintf("%s, ended by the %s: %s; waited %s s, talked %s s, %s offers",
 			attr("outcome"), attr("by"), attr("cause"), attr("wait"), attr("talk"), attr("offers"))

@@ -59,8 +59,11 @@ func (a *actor) facts(id acd.LegID, events []sip.Event) (out []fact) {
 func (a *actor) answered(id acd.LegID, e sip.Answered) fact {
 	trunk := a.trunkOf(id)
 	delete(a.rings, id)
-	address := a.mediaAddress(id)
-	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAnswer, Leg: string(id), SDP: string(e.SDP)})
+	address, link := a.mediaAddress(id), string(trunk)
+	if link == "" { // the last owner dialled
+		link = a.linkOf(id)
+	}
+	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAnswer, Leg: string(id), SDP: string(e.SDP), Link: link})
 	if err != nil {
 		a.n.log.Warn("a called party's answer can't be used", "call_id", a.call, "leg", id, "err", err)
 		a.unusable[id] = failed(id, sipCode(err), err.Error())

@@ -90,6 +90,7 @@ func (n *Node) writeState(w io.Writer) {
 			metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_trunk_link_state{trunk=%q,edge=%q}", t.ID, l.Edge), linkGauge(l.State))
 		}
 	}
+	n.writeLinks(w, trunks)
 	for _, r := range nodes {
 		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_state_agreed_index{router=%q}", r.ID), r.Agreed)
 		metrics.WriteGaugeUint64(w, fmt.Sprintf("routerd_state_diverged_index{router=%q}", r.ID), r.Diverged)

@@ -15,7 +15,7 @@ func (a *actor) answerWithOffer(id acd.LegID, leg *sip.Leg, address string) {
 	if leg.State() != sip.Pending { // the last owner sent the 200
 		return
 	}
-	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegOffer, Leg: string(id), Codecs: a.allowedOn(id)})
+	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegOffer, Leg: string(id), Codecs: a.allowedOn(id), Link: a.linkOf(id)})
 	if err != nil {
 		a.refuse(id, sipCode(err), err.Error(), 0)
 		return

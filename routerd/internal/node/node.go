@@ -70,6 +70,7 @@ type Node struct {
 
 	deadlineMoved chan struct{}
 	witness       witness
+	speech        linkWatch
 
 	mu       sync.Mutex
 	actors   map[acd.CallID]*actor
@@ -98,6 +99,7 @@ func Run(ctx context.Context, conf *config.Config, log *slog.Logger, serveOps fu
 	n.async(func() { n.tick(life) })
 	n.async(func() { n.probeTrunks(life) })
 	n.async(func() { n.watchLoad(life) })
+	n.async(func() { n.watchLinks(life) })
 	n.async(func() { n.sweep(life) })
 	n.async(func() { n.auditDialogs(life) })
 	n.async(func() { n.project(life) })

@@ -71,7 +71,7 @@ func (a *actor) answer(o acd.AnswerCall) {
 		a.answerWithOffer(o.Leg, leg, address)
 		return
 	}
-	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAccept, Leg: string(o.Leg), SDP: string(leg.RemoteSDP()), Codecs: a.allowedOn(o.Leg)})
+	rep, err := a.ask(address, mediaapi.Request{Command: mediaapi.LegAccept, Leg: string(o.Leg), SDP: string(leg.RemoteSDP()), Codecs: a.allowedOn(o.Leg), Link: a.linkOf(o.Leg)})
 	if err != nil {
 		a.refuse(o.Leg, sipCode(err), err.Error(), 0)
 		return

@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 
@@ -134,6 +135,18 @@ func (n *Node) cluster() routeapi.Cluster {
 
 func (n *Node) trunks() (out []routeapi.Trunk) {
 	n.view(func(m *acd.Machine) { out = trunkViews(m) })
+	n.speech.mu.Lock()
+	defer n.speech.mu.Unlock()
+	for _, r := range n.speech.readings {
+		at := slices.IndexFunc(out, func(t routeapi.Trunk) bool { return t.ID == string(r.Trunk) })
+		if at < 0 {
+			continue
+		}
+		out[at].MeasuredCalls = r.Calls
+		for _, m := range r.Measures {
+			out[at].Measured = append(out[at].Measured, routeapi.TrunkMeasure{Kind: string(m.Kind), Direction: string(m.Direction), Value: m.Value})
+		}
+	}
 	return out
 }
 
@@ -143,6 +156,9 @@ func trunkViews(m *acd.Machine) []routeapi.Trunk {
 		v := routeapi.Trunk{ID: string(t.ID), Channels: t.Channels, Used: t.Used, Rate: t.Rate, State: string(t.State)}
 		for _, l := range t.Links {
 			v.Links = append(v.Links, routeapi.TrunkLink{Edge: l.Edge, State: string(l.State), Since: wall(l.Since), Cause: l.Cause})
+		}
+		for _, x := range t.Alarms {
+			v.Alarms = append(v.Alarms, routeapi.TrunkAlarm{Kind: string(x.Kind), Direction: string(x.Direction), Since: wall(x.Since), Value: x.Value, Limit: x.Limit})
 		}
 		out = append(out, v)
 	}

@@ -118,6 +118,9 @@ func (m *Machine) setAgentState(a *agent, s AgentState) {
 		return
 	}
 	m.countLoad(a)
+	if a.State == InCall && s != InCall {
+		m.helpOver(a, CauseCallOver)
+	}
 	if a.State.busy() && !s.busy() {
 		m.pendingStatus(a)
 	}

@@ -40,7 +40,7 @@ func (m *Machine) dialogsAudited(b DialogsAudited) Result {
 
 // correct takes a leg for over that no dialog supports.
 func (m *Machine) correct(c *call, l *Leg) {
-	if l.Role == RoleAgent {
+	if l.Role == RoleAgent || l.Role == RoleSupervisor {
 		state := string(m.agents[l.Agent].State)
 		if l.ending() {
 			state = exclusionNames[isDraining]

@@ -232,6 +232,7 @@ func (m *Machine) endCall(c *call, by, cause string, code int) {
 		c.By, c.Cause, c.Ended = by, cause, m.now
 	}
 	c.State, c.AgentLeg = CallEnding, ""
+	m.supervisionOver(c, cause)
 	m.freeAgents(c)
 	m.referralEnds(c)
 	m.unreserve(c, cause)

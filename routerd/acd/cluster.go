@@ -215,4 +215,5 @@ func (m *Machine) outstanding(c *call) {
 	}
 	m.renewOffers(c)
 	m.renewDials(c)
+	m.renewSupervision(c)
 }

@@ -299,6 +299,14 @@ type (
 		To     string `cbor:"5,keyasint"`
 		Reason string `cbor:"6,keyasint,omitempty"` // for the far agent's card
 	}
+	// CallSupervised: a supervisor listens in on the agent who talks in the call,
+	// whispers or joins; ends that (ModeNone), or takes the call over (ModeTake).
+	// The first rings the supervisor's phone.
+	CallSupervised struct {
+		OnCall
+		Supervisor AgentID         `cbor:"4,keyasint"`
+		Mode       SupervisionMode `cbor:"5,keyasint"`
+	}
 	// CallbackRequested turns a waiting call into a promised callback.
 	CallbackRequested struct {
 		OnCall
@@ -382,6 +390,12 @@ type (
 	WrapUpSet struct {
 		Agent     AgentID       `cbor:"1,keyasint"`
 		Remaining time.Duration `cbor:"2,keyasint"`
+	}
+	// HelpAsked: an agent asks supervisors for help, or (not On) takes that back.
+	HelpAsked struct {
+		Agent  AgentID `cbor:"1,keyasint"`
+		On     bool    `cbor:"2,keyasint,omitempty"`
+		Reason string  `cbor:"3,keyasint,omitempty"`
 	}
 	// AgentStatusSet is an agent's (or supervisor's) choice.
 	AgentStatusSet struct {
@@ -473,4 +487,6 @@ func (FactsConfirmed) isCommand()      {}
 func (SinkConfirmed) isCommand()       {}
 func (TrunkStateChanged) isCommand()   {}
 func (LinkAlarmChanged) isCommand()    {}
+func (CallSupervised) isCommand()      {}
+func (HelpAsked) isCommand()           {}
 func (BindingsChanged) isCommand()     {}

@@ -303,6 +303,9 @@ type Agent struct {
 	// PickUp is whose calls the agent may pick up, ringing or answered: any agent's,
 	// or those of queues and chains.
 	PickUp Permit `cbor:"90,keyasint,omitzero" yaml:"pick_up"`
+	// Supervise makes a supervisor: of any call an agent talks in, or of those of
+	// some queues. Chains and numbers mean nothing here.
+	Supervise Permit `cbor:"22,keyasint,omitzero" yaml:"supervise"`
 }
 
 // Seat is an agent's place in a queue.

@@ -79,6 +79,10 @@ func (m *Machine) renewDials(c *call) {
 // dialTimedOut: the number did not answer.
 func (m *Machine) dialTimedOut(c *call, id LegID) {
 	l := c.leg(id)
+	if l.Role == RoleSupervisor {
+		m.supervisionOver(c, CauseRingTimeout)
+		return
+	}
 	m.cancelRing(c, l, CauseRingTimeout)
 	m.dialLost(c, *l)
 }

@@ -104,7 +104,7 @@ func (m *Machine) consults(a *agent) (*call, string) {
 	if c.State != CallTalking || c.Root != "" {
 		return nil, ReasonAgentBusy
 	}
-	if l := c.leg(a.Leg); l == nil || l.State != LegUp {
+	if l := c.leg(a.Leg); l == nil || l.State != LegUp || l.Role == RoleSupervisor {
 		return nil, ReasonAgentBusy
 	}
 	return c, ""

@@ -85,6 +85,11 @@ type (
 	Bridge struct{ A, B LegID }
 	// StartRecording records both sides of the call.
 	StartRecording struct{}
+	// Supervise has Leg hear Peer and whom that talks with, and be heard by Mode.
+	Supervise struct {
+		Leg, Peer LegID
+		Mode      SupervisionMode
+	}
 	// Hangup ends an answered leg by BYE, or an unanswered caller's leg by
 	// Code; report LegEnded.
 	Hangup struct {
@@ -124,6 +129,7 @@ func (PlayPrompt) isOrder()     {}
 func (RingAgent) isOrder()      {}
 func (CancelRing) isOrder()     {}
 func (Bridge) isOrder()         {}
+func (Supervise) isOrder()      {}
 func (StartRecording) isOrder() {}
 func (Hangup) isOrder()         {}
 func (Release) isOrder()        {}

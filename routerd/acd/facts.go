@@ -119,6 +119,20 @@ const (
 	// from): to (queue:, agent:, chain: or number: and the name), reason, talk,
 	// ticket.
 	FactCallTransferred = "call.transferred"
+	// FactSupervisionAsked (call, leg, agent: the supervisor, queue), whose phone
+	// rings: of (the agent), mode (listen, whisper, join).
+	FactSupervisionAsked = "supervision.asked"
+	// FactCallSupervised (call, leg, agent: the supervisor, queue): of, mode, was (of
+	// a change), rang (of the first).
+	FactCallSupervised = "call.supervised"
+	// FactSupervisionOver (call, leg, agent: the supervisor, queue): of, cause, lasted.
+	FactSupervisionOver = "supervision.over"
+	// FactCallTakenOver (call, leg, agent: the supervisor, who talks on, queue): from
+	// (the agent before), talk (of that one).
+	FactCallTakenOver = "call.taken-over"
+	// FactAgentHelp (agent, call if any): asked (true, false), reason, and of the end
+	// cause (taken-back, supervised, call-over), after.
+	FactAgentHelp = "agent.help"
 	// FactLegHeld (call, leg, agent for an agent's, queue), its far end put the
 	// leg on hold: role.
 	FactLegHeld = "leg.held"

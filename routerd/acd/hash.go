@@ -227,6 +227,7 @@ func (a *Agent) digest(d *digest) {
 	a.Transfer.digest(d, "transfer")
 	a.Dial.digest(d, "dial")
 	a.PickUp.digest(d, "pick_up")
+	a.Supervise.digest(d, "supervise")
 }
 
 func (s *Seat) digest(d *digest) {
@@ -304,6 +305,7 @@ func (c *Call) digest(d *digest) {
 		d.list(len(c.Beside), func(i int) { d.text(string(c.Beside[i])) })
 		d.flag(c.Owes)
 	}
+	c.Supervision.digest(d)
 }
 
 func (v *ConfigVersion) digest(d *digest) {
@@ -361,6 +363,10 @@ func (a *AgentInfo) digest(d *digest) {
 	}
 	if a.Consult != "" {
 		d.text(string(a.Consult))
+	}
+	if a.Help != 0 {
+		d.text("help", a.HelpReason)
+		d.num(uint64(a.Help))
 	}
 }
 

@@ -46,7 +46,9 @@ func (c CauseClass) weight() int {
 func (l *Leg) class() CauseClass { return causeClass(l.Code, l.Cause) }
 
 // called tells a leg we began: only such a one can ring and be cancelled.
-func (l *Leg) called() bool { return l.Role == RoleAgent || l.Number != "" }
+func (l *Leg) called() bool {
+	return l.Role == RoleAgent || l.Role == RoleSupervisor || l.Number != ""
+}
 
 // maxDevices bounds the devices of one agent that ring at once.
 const maxDevices = 5
@@ -125,6 +127,10 @@ func (m *Machine) legProgressed(c *call, b LegProgressed) Result {
 		return m.noop(ReasonUnexpected)
 	}
 	l.State = LegRinging
+	if l.Role == RoleSupervisor {
+		m.setAgentState(m.agents[l.Agent], Ringing)
+		return Result{Applied: true}
+	}
 	m.carried(l, b.Trunk)
 	m.tellRinging(c)
 	if l.Role != RoleAgent {
@@ -158,6 +164,8 @@ func (m *Machine) legAnswered(c *call, b LegAnswered) Result {
 		return m.noop(ReasonUnexpected)
 	case l.Role == RolePickUp:
 		return m.pickUpAnswered(c, l, b.Media)
+	case l.Role == RoleSupervisor:
+		return m.supervisorAnswered(c, l, b.Media)
 	case l.Number != "":
 		m.carried(l, b.Trunk)
 		return m.dialAnswered(c, l, b.Media)
@@ -208,6 +216,8 @@ func (m *Machine) legOver(c *call, id LegID, cause string, code int) Result {
 		// The call goes on.
 	case under.Role == RolePickUp:
 		m.pickUpLost(c, l)
+	case under.Role == RoleSupervisor:
+		m.supervisionOver(c, cause)
 	case c.Referral.Running() && id == c.Referral.Leg && !c.Referral.Left:
 		m.referrerGone(c)
 	case id == c.AgentLeg:
@@ -313,7 +323,7 @@ func (m *Machine) stopLegTimers(c *call, l *Leg) {
 		m.timers.stop(timerLeg, string(c.ID), string(l.ID))
 	case l.Role == RolePickUp:
 		m.timers.stop(timerPickUp, string(c.ID), string(l.ID))
-	case l.Number != "" && l.State != LegUp:
+	case (l.Number != "" || l.Role == RoleSupervisor) && l.State != LegUp:
 		m.timers.stop(timerRing, string(c.ID), string(l.ID))
 	}
 }

@@ -28,16 +28,18 @@ type Machine struct {
 	calendars map[CalendarID]*calendar // of config
 	estimates map[QueueID]*Estimate    // of every queue
 
-	trunks   map[TrunkID]*Trunk  // of config
-	numbers  map[string]*Number  // of config
-	chains   map[ChainID]*Chain  // of config and retired
-	channels map[TrunkID]int     // legs over it that are not over
-	ways     map[TrunkID]*Way    // of configured trunks, where there is something to know
-	sessions map[string]*session // by id
-	timers   timers
-	facts    factLog
-	noops    map[string]uint64
-	deleted  []AgentID // agents that are forgotten once they are free
+	trunks   map[TrunkID]*Trunk // of config
+	numbers  map[string]*Number // of config
+	chains   map[ChainID]*Chain // of config and retired
+	channels map[TrunkID]int    // legs over it that are not over
+	ways     map[TrunkID]*Way   // of configured trunks, where there is something to know
+
+	supervised []CallID            // calls with a supervisor, sorted
+	sessions   map[string]*session // by id
+	timers     timers
+	facts      factLog
+	noops      map[string]uint64
+	deleted    []AgentID // agents that are forgotten once they are free
 
 	version   uint32
 	configs   []ConfigVersion
@@ -112,6 +114,7 @@ func (m *Machine) Apply(index uint64, cmd Command) (Result, []Effect) {
 		result = m.apply(cmd.Body)
 		m.remember(s, &cmd, result)
 	}
+	m.endSupervisions()
 	if m.mediaFreed {
 		m.arrangeMedia()
 	}
@@ -155,6 +158,8 @@ func (m *Machine) apply(body Body) Result {
 		return m.sinkConfirmed(b)
 	case TrunkStateChanged:
 		return m.trunkStateChanged(b)
+	case HelpAsked:
+		return m.helpAsked(b)
 	case LinkAlarmChanged:
 		return m.linkAlarmChanged(b)
 	case BindingsChanged:
@@ -198,6 +203,7 @@ func (b CallbackRequested) head() OnCall { return b.OnCall }
 func (b CallReferred) head() OnCall      { return b.OnCall }
 func (b CallsJoined) head() OnCall       { return b.OnCall }
 func (b CallPickedUp) head() OnCall      { return b.OnCall }
+func (b CallSupervised) head() OnCall    { return b.OnCall }
 
 // onLeg is a command about one leg, which may be of a call beside the one it names.
 type onLeg interface{ leg() LegID }
@@ -268,6 +274,8 @@ func (m *Machine) applyToCall(body onCall) Result {
 		return m.callsJoined(c, b)
 	case CallPickedUp:
 		return m.callPickedUp(c, b)
+	case CallSupervised:
+		return m.callSupervised(c, b)
 	case DigitsCollected:
 		return m.digitsCollected(c, b)
 	case CallTagged:

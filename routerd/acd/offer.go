@@ -188,6 +188,7 @@ func (m *Machine) connect(c *call) {
 	}
 	m.bridge(c)
 	m.order(c, StartRecording{})
+	m.supervise(c)
 }
 
 // cancelDevices cancels what is live of one offer.

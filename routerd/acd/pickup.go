@@ -86,7 +86,7 @@ func (m *Machine) answerPickUp(c *call, l *Leg) {
 // case, else by what is permitted to the agent, or in the call's queue to those
 // who serve it. Consultations are nobody else's.
 func (m *Machine) mayPickUp(a *agent, c *call, was *Leg) bool {
-	if was.Agent == "" || was.Role == RolePickUp || c.Root != "" {
+	if was.Agent == "" || was.Role == RolePickUp || was.Role == RoleSupervisor || c.Root != "" {
 		return false
 	}
 	p := &a.cfg.PickUp

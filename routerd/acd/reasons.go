@@ -55,8 +55,12 @@ const (
 	ReasonQueueRefuses     = "queue-refuses"  // the queue takes no calls now
 	ReasonAgentBusy        = "agent-busy"
 	ReasonAgentUnavailable = "agent-unavailable"
-	ReasonLegOver          = "leg-over" // a pick-up of what is over
-	ReasonAnswered         = "answered" // a pick-up of what rings, and is answered
+	ReasonLegOver          = "leg-over"        // a pick-up of what is over
+	ReasonAnswered         = "answered"        // a pick-up of what rings, and is answered
+	ReasonNotSupervising   = "not-supervising" // that agent does not supervise the call
+	ReasonSupervised       = "supervised"      // another supervisor does
+	ReasonBadMode          = "bad-mode"
+	ReasonTooLong          = "too-long" // more than 256 bytes
 	ReasonNotWrappingUp    = "not-wrapping-up"
 	ReasonBadDuration      = "bad-duration" // negative
 	ReasonWrapUpMost       = "wrap-up-most" // the wrap-up lasts as long as the queue allows

@@ -185,6 +185,7 @@ func Restore(s *State) (*Machine, error) {
 		return nil, err
 	}
 	m.restoreCustomers()
+	m.restoreSupervised()
 	if s.Configured {
 		m.config = &s.Config
 		m.reindex()
@@ -241,7 +242,7 @@ func (s *State) check(m *Machine) error {
 			fault("call %s: no queue %q", c.ID, c.Queue)
 		}
 		for _, l := range c.Legs {
-			if l.Role == RoleAgent && l.State != LegOver && m.agents[l.Agent] == nil {
+			if (l.Role == RoleAgent || l.Role == RoleSupervisor) && l.State != LegOver && m.agents[l.Agent] == nil {
 				fault("call %s: leg %s: no agent %q", c.ID, l.ID, l.Agent)
 			}
 		}

@@ -202,6 +202,12 @@ const (
 	CauseRONA          = "rona"        // reason of OnBreak after too many missed offers
 	CauseAutomatic     = "registered"  // reason of a status set by AutoAvailable
 	CauseUnregistered  = "unregistered"
+	CauseSupervisor    = "supervisor" // the supervisor ended it
+	CauseAgentGone     = "agent-gone" // of supervision: the agent has let the call go
+	CauseTakenOver     = "taken-over" // of the leg of the agent whose call a supervisor took
+	CauseSupervised    = "supervised" // of help: a supervisor is on the line
+	CauseTakenBack     = "taken-back" // of help
+	CauseCallOver      = "call-over"  // of help
 )
 
 // Call is an open call.
@@ -278,6 +284,8 @@ type Call struct {
 
 	Holds   int           `cbor:"90,keyasint,omitempty"` // of all its legs
 	HeldFor time.Duration `cbor:"91,keyasint,omitempty"` // likewise, those that are over
+
+	Supervision Supervision `cbor:"92,keyasint,omitzero"`
 }
 
 // Prompt is what a leg was ordered to hear.
@@ -296,6 +304,8 @@ const (
 	RoleAgent  Role = "agent"
 	RoleParty  Role = "party"   // somebody outside, called for the customer: of a chain or a transfer
 	RolePickUp Role = "pick-up" // an agent's who picks the call up, until that is answered; then RoleAgent
+
+	RoleSupervisor Role = "supervisor" // hears a conversation, see Supervision
 )
 
 // LegState is where a leg is in its life.
@@ -364,6 +374,9 @@ type AgentInfo struct {
 
 	Nonces  []NonceUse `cbor:"60,keyasint,omitempty"` // of its last REGISTERs, oldest first
 	Consult CallID     `cbor:"17,keyasint,omitempty"` // dialled beside Call
+
+	Help       Time   `cbor:"18,keyasint,omitempty"` // asks for it since; 0: does not
+	HelpReason string `cbor:"19,keyasint,omitempty"`
 
 	// From the configuration, filled in by the accessors.
 	Name   string    `cbor:"-"`

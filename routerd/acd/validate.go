@@ -282,6 +282,10 @@ func (v *validator) agent(a *Agent, path string) {
 	v.permit(&a.Dial, path+".dial")
 	v.permit(&a.PickUp, path+".pick_up")
 	v.deny(len(a.PickUp.Numbers) > 0, path+".pick_up.numbers", "nobody's phone outside can be picked up")
+	v.permit(&a.Supervise, path+".supervise")
+	if len(a.Supervise.Chains)+len(a.Supervise.Numbers) > 0 {
+		v.fault(path+".supervise", "is of agents or queues: chains and numbers have no conversations")
+	}
 	if !isDigest(a.HA1SHA256, 64) {
 		v.fault(path+".ha1_sha256", "not 64 hex digits")
 	}

@@ -61,6 +61,9 @@ type Call struct {
 	Answered time.Time `json:"answered,omitzero"` // by the agent
 	Legs     []Leg     `json:"legs"`
 
+	Supervisor  string `json:"supervisor,omitempty"`  // rung, or in the call
+	Supervision string `json:"supervision,omitempty"` // listen, whisper, join
+
 	Priority int               `json:"priority,omitempty"`
 	Card     map[string]string `json:"card,omitempty"`     // what other systems know of it
 	Outbound bool              `json:"outbound,omitempty"` // a task's: we call
@@ -143,6 +146,9 @@ type Agent struct {
 	Pending       string    `json:"pending,omitempty"` // status asked for during a call, takes effect after it
 	PendingReason string    `json:"pending_reason,omitempty"`
 	WrapUpEnds    time.Time `json:"wrap_up_ends,omitzero"` // at most, with all extensions
+
+	Help       time.Time `json:"help,omitzero"` // asks supervisors for help since
+	HelpReason string    `json:"help_reason,omitempty"`
 }
 
 // AgentStatus asks for a change of status.

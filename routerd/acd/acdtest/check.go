@@ -91,6 +91,10 @@ func (k *checker) legs(c *acd.Call) {
 			if l.ID == c.Caller && c.Dialler != "" {
 				break
 			}
+			if l.Role == acd.RoleSupervisor {
+				k.supervisor(c, l)
+				break
+			}
 			if r := &c.Referral; l.ID != c.AgentLeg && !(r.Running() && !r.Left && l.ID == r.Leg && l.Agent == r.Agent) {
 				k.fault("call %s: leg %s of %s is up but not the conversation's %q", c.ID, l.ID, l.Agent, c.AgentLeg)
 			}
@@ -99,6 +103,12 @@ func (k *checker) legs(c *acd.Call) {
 		case l.Role == acd.RoleCaller:
 			if a := k.agents[l.Agent]; a == nil || a.Consult != c.ID {
 				k.live[l.Agent]++
+			}
+		case l.Role == acd.RoleSupervisor:
+			k.live[l.Agent]++
+			k.supervisor(c, l)
+			if !slices.ContainsFunc(k.s.Timers, func(t *acd.Timer) bool { return t.ID == string(c.ID) && t.Sub == string(l.ID) }) {
+				k.fault("call %s: nothing ends the ringing of its supervisor", c.ID)
 			}
 		default:
 			if was, ok := held[l.Agent]; !ok {
@@ -133,6 +143,18 @@ func (k *checker) pickUp(c *acd.Call, l *acd.Leg) {
 		if a.State != acd.Reserved {
 			k.fault("agent %s picks up call %s and is %s", a.ID, c.ID, a.State)
 		}
+	}
+}
+
+// supervisor: a live leg of one is that of the call's supervision, the agent says so
+// too, and whom it is of talks.
+func (k *checker) supervisor(c *acd.Call, l *acd.Leg) {
+	s, a := &c.Supervision, k.agents[l.Agent]
+	if c.State != acd.CallTalking || s.Agent != l.Agent || s.Leg != l.ID || a == nil || a.Call != c.ID || a.Leg != l.ID {
+		k.fault("call %s is %s with the supervisor %s on leg %s, and says %+v", c.ID, c.State, l.Agent, l.ID, *s)
+	}
+	if of := k.agents[s.Of]; of == nil || of.Call != c.ID || of.Leg != s.Peer || s.Peer != c.AgentLeg && s.Peer != c.Caller {
+		k.fault("call %s: %s supervises %s on leg %s, who does not talk there", c.ID, s.Agent, s.Of, s.Peer)
 	}
 }
 

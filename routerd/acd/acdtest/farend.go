@@ -233,7 +233,7 @@ func (f *FarEnd) disturb(what int) error {
 // agentActs changes a status or a registration.
 func (f *FarEnd) agentActs() error {
 	a := simAgents[f.dice.Int(len(simAgents), "agent")]
-	switch f.dice.Int(7, "act") {
+	switch f.dice.Int(10, "act") {
 	case 0, 1:
 		return f.register(a)
 	case 2:
@@ -241,6 +241,10 @@ func (f *FarEnd) agentActs() error {
 		return f.propose("unregister", registration(string(a), phone, uint32(f.M.Index()), 0))
 	case 3:
 		return f.propose("wrap-up", acd.WrapUpSet{Agent: a, Remaining: time.Duration(f.dice.Int(30, "remaining")) * time.Second})
+	case 7, 8:
+		return f.supervise(a)
+	case 9:
+		return f.propose("help", acd.HelpAsked{Agent: a, On: f.dice.Int(3, "help") > 0, Reason: "help"})
 	}
 	status := []acd.AgentStatus{acd.Available, acd.Available, acd.Available, acd.Available, acd.OnBreak, acd.LoggedOut}[f.dice.Int(6, "status")]
 	return f.propose("status", acd.AgentStatusSet{Agent: a, Status: status})

@@ -2,6 +2,7 @@ package acdtest
 
 import (
 	"fmt"
+	"slices"
 
 	"trunkline/routerd/acd"
 )
@@ -22,6 +23,22 @@ func (f *FarEnd) agentDials(a acd.AgentID) error {
 	return f.propose("dial", acd.AgentDialled{
 		OnCall: acd.OnCall{Call: acd.CallID(fmt.Sprintf("c%d", f.arrived))}, Owner: owner, Agent: a, To: to, Beside: beside, Record: []byte("invite"),
 	})
+}
+
+// supervise: somebody listens in on whoever talks, does something else there, or
+// takes the call.
+func (f *FarEnd) supervise(a acd.AgentID) error {
+	modes := []acd.SupervisionMode{acd.ModeListen, acd.ModeWhisper, acd.ModeJoin, acd.ModeTake, acd.ModeTake, acd.ModeNone}
+	calls := slices.DeleteFunc(f.M.Calls(), func(c acd.Call) bool { return c.State != acd.CallTalking })
+	if len(calls) == 0 {
+		return f.next()
+	}
+	c := calls[f.dice.Int(len(calls), "supervised")]
+	if by := c.Supervision.Agent; by != "" {
+		a = by
+	}
+	mode := modes[f.dice.Int(len(modes), "mode")]
+	return f.propose("supervise", acd.CallSupervised{OnCall: acd.OnCall{Call: c.ID, Epoch: c.Epoch}, Supervisor: a, Mode: mode})
 }
 
 // join: an agent with two calls connects the others, by a REFER on either leg.

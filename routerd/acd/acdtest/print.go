@@ -92,6 +92,8 @@ func printOrder(order acd.Order) string {
 		return fmt.Sprintf("cancel leg=%s", o.Leg)
 	case acd.Bridge:
 		return fmt.Sprintf("bridge %s with %s", o.A, o.B)
+	case acd.Supervise:
+		return fmt.Sprintf("supervise leg=%s peer=%s mode=%s", o.Leg, o.Peer, o.Mode)
 	case acd.StartRecording:
 		return "record"
 	case acd.Hangup:
@@ -203,6 +205,9 @@ func printCall(c acd.Call) string {
 		if l.Agent != "" {
 			fmt.Fprintf(b, ":%s", l.Agent)
 		}
+		if l.Role == acd.RoleSupervisor {
+			fmt.Fprintf(b, ":%s", c.Supervision.Mode)
+		}
 		if l.Role == acd.RoleParty {
 			fmt.Fprintf(b, ":%s", l.Number)
 		}
@@ -222,6 +227,9 @@ func printAgent(a acd.AgentInfo) string {
 	}
 	if a.Consult != "" {
 		fmt.Fprintf(b, " consult=%s", a.Consult)
+	}
+	if a.Help != 0 {
+		fmt.Fprintf(b, " help=%q", a.HelpReason)
 	}
 	if a.Draining > 0 {
 		fmt.Fprintf(b, " draining=%d", a.Draining)

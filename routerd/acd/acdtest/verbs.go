@@ -56,6 +56,8 @@ var verbs = map[string]func(*script, *args) ([]string, error){
 	"restless":     (*script).restless,
 	"link":         (*script).link,
 	"alarm":        (*script).alarm,
+	"supervise":    (*script).supervise,
+	"help":         (*script).help,
 	"bind":         (*script).bind,
 	"retained":     (*script).retained,
 }

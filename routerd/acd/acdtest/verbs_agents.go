@@ -87,6 +87,16 @@ func (s *script) resume(a *args) ([]string, error) {
 	return s.propose(acd.LegResumed{OnCall: s.head(a), Leg: acd.LegID(a.text("leg", ""))})
 }
 
+// supervise CALL by=AGENT mode=listen|whisper|join|none|take
+func (s *script) supervise(a *args) ([]string, error) {
+	return s.propose(acd.CallSupervised{OnCall: s.head(a), Supervisor: acd.AgentID(a.text("by", "")), Mode: acd.SupervisionMode(a.text("mode", ""))})
+}
+
+// help AGENT [reason=WHY] [over=yes]: the agent's button.
+func (s *script) help(a *args) ([]string, error) {
+	return s.propose(acd.HelpAsked{Agent: acd.AgentID(a.text("", "")), On: a.text("over", "") != "yes", Reason: a.text("reason", "")})
+}
+
 // refer CALL to=NAME [leg=WHOSE FAR END ASKS] [reason=WHY]
 func (s *script) refer(a *args) ([]string, error) {
 	head := s.head(a)

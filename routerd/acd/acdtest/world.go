@@ -81,7 +81,7 @@ func world(dice Dice) acd.Config {
 		{When: acd.When{Queue: "support", EWT: time.Minute}, Refuse: 480},
 	}
 	for i, id := range simAgents {
-		a := acd.Agent{ID: id, AutoAvailable: i > 0}
+		a := acd.Agent{ID: id, AutoAvailable: i > 0, Supervise: acd.Permit{Agents: i%3 != 0}}
 		for _, q := range simQueues {
 			switch dice.Int(4, "seat") {
 			case 0:

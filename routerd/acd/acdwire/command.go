@@ -77,6 +77,8 @@ var types = []acd.Body{
 	35: acd.CallsJoined{},
 	36: acd.CallPickedUp{},
 	37: acd.LinkAlarmChanged{},
+	38: acd.CallSupervised{},
+	39: acd.HelpAsked{},
 }
 
 var numbers = func() map[reflect.Type]uint {

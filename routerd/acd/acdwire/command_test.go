@@ -73,12 +73,21 @@ func samplesOn(on acd.OnCall) map[uint]acd.Body {
 		35: acd.CallsJoined{OnCall: on, Leg: "2", With: "3", Reason: "a bill"},
 		36: acd.CallPickedUp{OnCall: on, Leg: "2", As: "c2", Agent: "bob", EarlyOnly: true, Edge: "edge-1", SIPID: "x@phone", Record: []byte{1}, Nonce: "n1", Count: 2},
 		37: acd.LinkAlarmChanged{Trunk: "sbc-a", Kind: acd.AlarmLoss, Direction: acd.DirectionIn, Raised: true, Value: 15_000, Limit: 10_000, Cause: "good"},
+		38: acd.CallSupervised{OnCall: on, Supervisor: "olga", Mode: acd.ModeWhisper},
+		39: acd.HelpAsked{Agent: "ann", On: true, Reason: "rude"},
 	}
 }
 
 // beforePlaying are the commands about calls as they were when no command told
 // of music.
 var beforePlaying = samplesOn(acd.OnCall{Call: "c1", Epoch: 7, Records: []acd.LegRecord{{Leg: "1", Record: []byte{1, 2, 3}}}})
+
+// unsupervised is a configuration without supervisors, unlimited one without limits
+// of speech either.
+var (
+	unsupervised = beforeSupervisors(samples[1])
+	unlimited    = beforeQuality(unsupervised)
+)
 
 // older are samples of types that have got more fields since: their pinned
 // encodings come first, and must be read and written as ever.
@@ -92,8 +101,8 @@ var older = map[uint][]acd.Body{
 			MaxLength: 9, MissedLimit: 3, RejectDelay: 5 * time.Second, Strategy: acd.LongestIdle,
 		}},
 		Agents: []acd.Agent{{ID: "ann", Name: "Ann", Queues: []acd.QueueID{"sales"}, HA1SHA256: "aa", HA1MD5: "bb", AutoAvailable: true}},
-	}}, beforeTrunks(beforePermits(beforeQuality(samples[1]))), beforeHold(beforePermits(beforeQuality(samples[1])).(acd.ConfigApplied)), beforePermits(beforeQuality(samples[1])),
-		beforePickUps(beforeQuality(samples[1]).(acd.ConfigApplied)), beforeQuality(samples[1])},
+	}}, beforeTrunks(beforePermits(unlimited)), beforeHold(beforePermits(unlimited).(acd.ConfigApplied)), beforePermits(unlimited), beforePickUps(unlimited.(acd.ConfigApplied)),
+		unlimited, unsupervised},
 	2:  {acd.NodeStarted{Node: "r1", SIP: "127.0.0.1:5062", Peer: "127.0.0.1:8443"}},
 	7:  {beforeTrunks(beforePlaying[7].(acd.CallArrived))},
 	9:  {beforeTrunks(beforePlaying[9].(acd.LegProgressed))},
@@ -135,6 +144,14 @@ func beforeQuality(body acd.Body) acd.Body {
 	b := body.(acd.ConfigApplied)
 	b.Config.Trunks = slices.Clone(b.Config.Trunks)
 	b.Config.Trunks[0].Quality = acd.LinkLimits{}
+	return b
+}
+
+// beforeSupervisors is a configuration as it was before agents could supervise.
+func beforeSupervisors(body acd.Body) acd.Body {
+	b := body.(acd.ConfigApplied)
+	b.Config.Agents = slices.Clone(b.Config.Agents)
+	b.Config.Agents[0].Supervise = acd.Permit{}
 	return b
 }
 
@@ -184,7 +201,7 @@ var fullConfig = func() acd.Config {
 		Agents: []acd.Agent{{
 			ID: "ann", Name: "Ann", Queues: []acd.QueueID{"sales"}, HA1SHA256: "aa", HA1MD5: "bb", AutoAvailable: true,
 			Skills: needs, Seats: []acd.Seat{{Queue: "sales", Tier: 1, Position: 2, Priority: 3}},
-			Transfer: permit, Dial: permit, PickUp: permit,
+			Transfer: permit, Dial: permit, PickUp: permit, Supervise: permit,
 		}},
 		Skills: []acd.SkillID{"german"},
 		Calendars: []acd.Calendar{{

@@ -72,10 +72,10 @@ func showStatus(ctx context.Context, e *env, words []string) error {
 }
 
 func callTable(w io.Writer, calls []routeapi.Call) {
-	fmt.Fprintln(w, "CALL\tSTATE\tNODE\tEPOCH\tTRUNK\tEDGE\tFROM\tTO\tQUEUE\tAGENT\tWORKER\tCODEC\tSUITE\tHELD\tAGE")
+	fmt.Fprintln(w, "CALL\tSTATE\tNODE\tEPOCH\tTRUNK\tEDGE\tFROM\tTO\tQUEUE\tAGENT\tSUPERVISED\tWORKER\tCODEC\tSUITE\tHELD\tAGE")
 	for _, c := range calls {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, c.Node, c.Epoch, c.Trunk, c.Edge,
-			c.From, c.To, dash(c.Queue), dash(c.Agent), dash(c.Worker), dash(c.Codec), dash(c.Suite), heldBy(c), time.Since(c.Arrived).Round(time.Second))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.ID, c.State, c.Node, c.Epoch, c.Trunk, c.Edge,
+			c.From, c.To, dash(c.Queue), dash(c.Agent), dash(strings.TrimSpace(c.Supervision+" "+c.Supervisor)), dash(c.Worker), dash(c.Codec), dash(c.Suite), heldBy(c), time.Since(c.Arrived).Round(time.Second))
 	}
 }
 
@@ -133,13 +133,17 @@ func admits(q routeapi.Queue) string {
 }
 
 func agentTable(w io.Writer, agents []routeapi.Agent) {
-	fmt.Fprintln(w, "AGENT\tNAME\tSTATUS\tSTATE\tCALL\tMISSED\tQUEUES\tPHONES")
+	fmt.Fprintln(w, "AGENT\tNAME\tSTATUS\tSTATE\tCALL\tMISSED\tHELP\tQUEUES\tPHONES")
 	for _, a := range agents {
 		status := a.Status
 		if a.Reason != "" {
 			status += " (" + a.Reason + ")"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", a.ID, a.Name, status, a.State, dash(a.Call), a.Missed,
+		help := ""
+		if !a.Help.IsZero() {
+			help = strings.TrimSpace(time.Since(a.Help).Round(time.Second).String() + " " + a.HelpReason)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\n", a.ID, a.Name, status, a.State, dash(a.Call), a.Missed, dash(help),
 			strings.Join(a.Queues, ","), dash(strings.Join(a.Contacts, " ")))
 	}
 }

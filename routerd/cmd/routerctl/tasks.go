@@ -28,6 +28,10 @@ TARGET is queue=ID, agent=ID, chain=ID or number=+E164. The call keeps its ticke
 	{"pause-recording", "CALL", `keep nothing of what is said from now on: a card's number is told
 The parties hear each other. It lasts until resume-recording.`, plain(recording(true))},
 	{"resume-recording", "CALL", "go on with a recording that was paused", plain(recording(false))},
+	{"supervise", "CALL MODE", `listen in on the agent who talks, whisper to that one, join both, or take the call
+MODE is listen, whisper, join, take, or none to end it. The supervisor's phone is rung at
+first; MODE can be changed while it rings and later.`, supervise},
+	{"agent-help", "AGENT", "press an agent's help button, or take that back; agents shows who asks", help},
 	{"wrap-up", "AGENT", "end an agent's wrap-up, or move its end", wrapUp},
 	{"tag", "CALL KEY=VALUE...", `put what is known of a caller onto the call's card
 An empty value removes the key.`, plain(tag)},
@@ -197,6 +201,30 @@ func transfer(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 			body["reason"] = *reason
 		}
 		return post(ctx, e, "POST", callPath(words[0], "transfer"), body, nil)
+	}
+}
+
+func supervise(fs *flag.FlagSet) func(context.Context, *env, []string) error {
+	by := fs.String("by", "", "the `AGENT` who supervises")
+	return func(ctx context.Context, e *env, words []string) error {
+		if err := need(words, "the call", "the mode"); err != nil {
+			return err
+		}
+		if *by == "" {
+			return errors.New("-by says who supervises, and is missing")
+		}
+		return post(ctx, e, "POST", callPath(words[0], "supervise"), routeapi.Supervision{Supervisor: *by, Mode: words[1]}, nil)
+	}
+}
+
+func help(fs *flag.FlagSet) func(context.Context, *env, []string) error {
+	reason := fs.String("reason", "", "what for, as supervisors see it")
+	back := fs.Bool("off", false, "help is not needed any more")
+	return func(ctx context.Context, e *env, words []string) error {
+		if err := need(words, "the agent"); err != nil {
+			return err
+		}
+		return post(ctx, e, "POST", routeapi.PathHelp, routeapi.Help{Agent: words[0], Asked: !*back, Reason: *reason}, nil)
 	}
 }
 

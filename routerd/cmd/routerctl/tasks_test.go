@@ -46,8 +46,12 @@ func TestWhatIsDoneToCallsTasksAndAgents(t *testing.T) {
 	f(`POST /v1/calls/c1/transfer {"agent":"ann","queue":"support"}`, "transfer", "c1", "queue=support")
 	f(`POST /v1/calls/c1/transfer {"agent":"ann","reason":"VIP","to_agent":"bob"}`, "transfer", "c1", "agent=bob", "-reason", "VIP")
 	f(`POST /v1/calls/c2/transfer {"agent":"cat","number":"+7999"}`, "transfer", "c2", "number=+7999", "-agent", "cat")
+	f(`POST /v1/calls/c1/supervise {"supervisor":"olga","mode":"whisper"}`, "supervise", "c1", "whisper", "-by", "olga")
+	f(`POST /v1/help {"agent":"ann","asked":true,"reason":"rude"}`, "agent-help", "ann", "-reason", "rude")
+	f(`POST /v1/help {"agent":"ann","asked":false}`, "agent-help", "ann", "-off")
 	f(`POST /v1/wrap-up {"agent":"ann","remaining":30}`, "wrap-up", "ann", "-remaining", "30s")
 
+	c.fails("-by says who supervises", "supervise", "c1", "listen")
 	c.fails("is no target", "transfer", "c1", "bob")
 	c.fails("talks with no agent: it is waiting", "transfer", "c2", "queue=support")
 	c.fails("no open call c3", "transfer", "c3", "queue=support")

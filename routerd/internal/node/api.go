@@ -54,6 +54,7 @@ func (n *Node) apiHandler() http.Handler {
 	n.routeACD(operator)
 	n.routeAgents(operator)
 	n.routeCalls(operator)
+	n.routeSupervise(operator)
 	n.routeUpgrade(operator)
 	mux.Handle("POST "+routeapi.PathPeerSIP, requireRole(roleRouter, n.servePeer))
 	mux.Handle("GET "+routeapi.PathPeerFacts, requireRole(roleRouter, n.servePeerFacts))

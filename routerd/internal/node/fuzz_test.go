@@ -18,7 +18,7 @@ import (
 
 // bodies are the requests of the API that have one.
 var bodies = []struct{ method, path string }{
-	{http.MethodPost, routeapi.PathAgentStatus}, {http.MethodPost, routeapi.PathWrapUp}, {http.MethodPost, routeapi.PathTasks},
+	{http.MethodPost, routeapi.PathAgentStatus}, {http.MethodPost, routeapi.PathWrapUp}, {http.MethodPost, routeapi.PathHelp}, {http.MethodPost, routeapi.PathTasks},
 	{http.MethodPost, routeapi.PathCalls + "/c1/card"}, {http.MethodPost, routeapi.PathCalls + "/c1/callback"}, {http.MethodPost, routeapi.PathCalls + "/c1/recording"}, {http.MethodPost, routeapi.PathCalls + "/c1/transfer"},
 	{http.MethodPut, routeapi.PathRouting}, {http.MethodPost, routeapi.PathActivate}, {http.MethodPost, routeapi.PathMembers}, {http.MethodPost, routeapi.PathPeerSIP},
 }

@@ -54,6 +54,7 @@ func (n *Node) exposeState() {
 		defer n.mu.Unlock()
 		return float64(len(n.actors))
 	})
+	metrics.NewGauge("routerd_help_asked_agents", func() float64 { return n.count(askingHelp) })
 	metrics.NewGauge("routerd_ready", func() float64 {
 		if n.Ready() == nil {
 			return 1

@@ -41,6 +41,8 @@ func (a *actor) order(e acd.Effect) {
 	case acd.Bridge:
 		a.media(mediaapi.Request{Command: mediaapi.Connect, Leg: string(o.A), Peer: string(o.B)})
 		a.shareCodec(o.A, o.B)
+	case acd.Supervise:
+		a.media(mediaapi.Request{Command: mediaapi.Supervise, Leg: string(o.Leg), Peer: string(o.Peer), Mode: string(o.Mode)})
 	case acd.StartRecording:
 		a.startRecording()
 	case acd.Hangup:

@@ -63,6 +63,9 @@ func callView(c acd.Call, hosts map[string]acd.WorkerID) routeapi.Call {
 		v.Media = c.Media[len(c.Media)-1]
 		v.Worker = string(hosts[v.Media])
 	}
+	if s := c.Supervision; s.Agent != "" {
+		v.Supervisor, v.Supervision = string(s.Agent), string(s.Mode)
+	}
 	for _, l := range c.Legs {
 		if l.Role == acd.RoleCaller {
 			v.Codec, v.Suite = l.Media.Codec, l.Media.Suite
@@ -82,7 +85,8 @@ func (n *Node) agents() []routeapi.Agent {
 		for _, a := range m.Agents() {
 			v := routeapi.Agent{ID: string(a.ID), Name: a.Name, Status: string(a.Status), State: string(a.State), Reason: a.Reason,
 				Call: string(a.Call), Missed: a.Missed, Contacts: []string{}, Queues: []string{},
-				Pending: string(a.Pending), PendingReason: a.PendingReason, WrapUpEnds: wall(a.WrapUpEnds)}
+				Pending: string(a.Pending), PendingReason: a.PendingReason, WrapUpEnds: wall(a.WrapUpEnds),
+				Help: wall(a.Help), HelpReason: a.HelpReason}
 			for _, c := range a.Contacts {
 				v.Contacts = append(v.Contacts, c.URI)
 			}

@@ -30,7 +30,7 @@ func (a *actor) order(e acd.Effect) {
 		a.dial(e.ID, o)
 	case acd.CancelRing:
 		a.cancel(o)
-	case acd.Bridge, acd.StartRecording:
+	case acd.Bridge, acd.Supervise, acd.StartRecording:
 		if address, ok := a.address(); ok {
 			a.ask(address)
 		}

@@ -53,7 +53,8 @@ type CallParams struct {
 	Silent   bool // no media sockets, no packets
 	// Drop names own packets, by number, that are never sent: it tests the
 	// counters of the other side.
-	Drop func(n uint32) bool
+	Drop   func(n uint32) bool
+	Impair Impairment
 }
 
 // Call sends an INVITE and returns; Answered and Done tell what came of it.
@@ -63,7 +64,7 @@ func (c *Caller) Call(p CallParams) (*Call, error) {
 		return nil, err
 	}
 	if call.media != nil {
-		call.media.drop = p.Drop
+		call.media.drop, call.media.impair = p.Drop, p.Impair
 	}
 	call.callID = newToken(12) + "@" + c.cfg.Local.String()
 	call.res.SIPCallID = call.callID

@@ -52,6 +52,9 @@ type stream struct {
 	received       int
 	lastSR         uint32
 	lastSRAt       time.Time
+
+	transit time.Duration // arrival minus timestamp; 0: none yet
+	jitter  time.Duration
 }
 
 // block of tone analysis: 200 ms.
@@ -119,6 +122,7 @@ func (l *listener) packet(raw []byte, at time.Time) {
 		l.current = h.SSRC
 	}
 	s.count(h.SequenceNumber)
+	s.spread(h.Timestamp, at, l.codec.clock())
 	if l.events[h.PayloadType] {
 		l.event(&h, p.Payload)
 		return
@@ -185,6 +189,16 @@ func (s *stream) count(seq uint16) {
 
 // lateMarks is how many packets may overtake one that is not late.
 const lateMarks = framesPerSecond / 5
+
+// spread is the jitter estimate of RFC 3550 appendix A.8.
+func (s *stream) spread(timestamp uint32, at time.Time, clock int) {
+	ticks := uint32(at.UnixMicro() * int64(clock) / 1e6)
+	transit := time.Duration(int32(ticks-timestamp)) * time.Second / time.Duration(clock)
+	if s.transit != 0 {
+		s.jitter += ((transit - s.transit).Abs() - s.jitter) / 16
+	}
+	s.transit = transit
+}
 
 func (l *listener) mark(payload []byte, at time.Time) {
 	m, ok := readMark(l.codec, payload)
@@ -264,7 +278,8 @@ func (l *listener) reports() []rtcp.ReceptionReport {
 	defer l.mu.Unlock()
 	var out []rtcp.ReceptionReport
 	for ssrc, s := range l.streams {
-		r := rtcp.ReceptionReport{SSRC: ssrc, TotalLost: uint32(s.lost()), LastSequenceNumber: uint32(s.highest)}
+		r := rtcp.ReceptionReport{SSRC: ssrc, TotalLost: uint32(s.lost()), LastSequenceNumber: uint32(s.highest),
+			Jitter: uint32(s.jitter * time.Duration(l.codec.clock()) / time.Second)}
 		if !s.lastSRAt.IsZero() {
 			r.LastSenderReport = s.lastSR
 			r.Delay = uint32(time.Since(s.lastSRAt) * 65536 / time.Second)

@@ -39,7 +39,8 @@ type media struct {
 	halted  sync.Once
 
 	// drop, in tests, says which packets by number are never sent.
-	drop func(n uint32) bool
+	drop   func(n uint32) bool
+	impair Impairment
 }
 
 var profiles = map[Suite]srtp.ProtectionProfile{
@@ -155,8 +156,8 @@ func (m *media) play() {
 		if err == nil {
 			packet, err = m.out.EncryptRTP(packet[:0], append(plain, payload...), &header)
 		}
-		if err == nil && (m.drop == nil || !m.drop(n)) {
-			_, _ = m.rtp.WriteToUDPAddrPort(packet, m.dest)
+		if err == nil && (m.drop == nil || !m.drop(n)) && !m.impair.loses(n) {
+			_ = sendLater(m.rtp, packet, m.dest, m.impair.Delay+m.impair.late(n))
 		}
 		m.sent++
 		m.bytes += len(payload)
@@ -190,6 +191,9 @@ func (m *media) leaped(next uint16) uint16 {
 
 // report sends a compound of sender report and CNAME (RFC 3550 section 6).
 func (m *media) report(timestamp uint32) {
+	if m.impair.NoRTCP {
+		return
+	}
 	blocks := m.listen.reports()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -210,12 +214,13 @@ func (m *media) report(timestamp uint32) {
 	if conn == nil {
 		conn = m.rtp
 	}
-	if _, err := conn.WriteToUDPAddrPort(packet, m.destC); err == nil {
+	if err := sendLater(conn, packet, m.destC, m.impair.Delay); err == nil {
 		m.sentC++
 	}
 }
 
 func (m *media) receive(conn *net.UDPConn) {
+	heard := uint32(0)
 	buf := make([]byte, 2048)
 	oob := make([]byte, 128)
 	for {
@@ -232,7 +237,10 @@ func (m *media) receive(conn *net.UDPConn) {
 			m.listen.control(buf[:n])
 			continue
 		}
-		m.listen.packet(buf[:n], at)
+		if heard++; m.impair.loses(heard) {
+			continue
+		}
+		m.listen.packet(buf[:n], at.Add(m.impair.late(heard)))
 	}
 }
 

@@ -60,8 +60,9 @@ func TestALinkIsMeasuredBothWays(t *testing.T) {
 	agent.send("towards the link")
 	got := caller.hear()
 	caller.sendReport(report(caller.ssrc, got.ssrc, 1000, 10, 80, 0, 0))
+	caller.sendReport(report(caller.ssrc, 0xfeed, 7, 0, 0, 0, 0)) // of a stream before it, told in between
 	caller.sendReport(report(caller.ssrc, got.ssrc, 1200, 30, 160, 0, 0))
-	until(t, "the reports are read", func() bool { return stats(t, e, "c", "1").RTCPReceived == 2 })
+	until(t, "the reports are read", func() bool { return stats(t, e, "c", "1").RTCPReceived == 3 })
 	b := buckets(t, e, time.Now())
 	if len(b) != 1 {
 		t.Fatalf("buckets %+v", b)

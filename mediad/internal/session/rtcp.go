@@ -138,10 +138,12 @@ func (l *leg) reported(blk []byte, now time.Time) {
 	ssrc, highest := binary.BigEndian.Uint32(blk), binary.BigEndian.Uint32(blk[8:])
 	lost := int64(int32(binary.BigEndian.Uint32(blk[4:])<<8) >> 8) // 24 bits, signed
 	jitter := uint64(binary.BigEndian.Uint32(blk[12:]))
-	if r.known && r.ssrc == ssrc {
-		l.share.reported(int64(int32(highest-r.highest)), lost-r.lost, jitter)
+	s := r.stream(ssrc)
+	if s.known {
+		l.share.reported(int64(int32(highest-s.highest)), lost-s.lost, jitter)
 	}
-	r.ssrc, r.highest, r.lost, r.jitter, r.known = ssrc, highest, lost, jitter, true
+	s.highest, s.lost, s.known = highest, lost, true
+	r.lost, r.jitter = lost, jitter
 	lsr, dlsr := binary.BigEndian.Uint32(blk[16:]), binary.BigEndian.Uint32(blk[20:])
 	if sent, ok := r.sent.at(lsr); ok && lsr != 0 {
 		if rtt := now.Sub(sent) - time.Duration(dlsr)*time.Second>>16; rtt >= 0 {

@@ -151,10 +151,30 @@ type reports struct {
 	jitter uint64 // ticks
 	rtt    time.Duration
 
-	ssrc    uint32 // of the stream reported on last
-	highest uint32 // extended
-	known   bool   // there was a report
+	streams [4]reportedStream // those reported on last
+	next    int
 	sent    sentReports
+}
+
+// reportedStream is what the peer's last report said of one stream of ours.
+type reportedStream struct {
+	ssrc    uint32
+	highest uint32 // extended
+	lost    int64
+	known   bool
+}
+
+// stream finds one, or makes room for it.
+func (r *reports) stream(ssrc uint32) *reportedStream {
+	for i := range r.streams {
+		if s := &r.streams[i]; s.known && s.ssrc == ssrc {
+			return s
+		}
+	}
+	s := &r.streams[r.next]
+	r.next = (r.next + 1) % len(r.streams)
+	*s = reportedStream{ssrc: ssrc}
+	return s
 }
 
 // sentReports remembers the last sender reports that went to a peer, our own and

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtp"
+
+	"trunkline/mediad/internal/sdp"
 	"trunkline/mediad/internal/srtp"
 	"trunkline/mediad/mediaapi"
 )
@@ -134,6 +137,30 @@ func TestTheRoundTripOfARelayedStreamIsKnown(t *testing.T) {
 	}
 	if b := measure(0x9999); b.Timed != 0 {
 		t.Errorf("a report nobody sent tells the delay: %+v", b)
+	}
+}
+
+// A packet that is overtaken is as late as it is: it counts as jitter though it is not
+// the newest.
+func TestWhatComesOutOfOrderIsJitter(t *testing.T) {
+	var st inStats
+	codec := &sdp.Codec{Name: sdp.PCMA, Clock: 8000, PT: 8}
+	begun := time.Now()
+	arrive := func(n int, late time.Duration) {
+		h := &rtp.Header{SSRC: 1, SequenceNumber: uint16(n), Timestamp: uint32(160 * n), PayloadType: 8}
+		st.arrived(h, uint64(n), 172, codec, begun.Add(time.Duration(n)*frameTime+late))
+	}
+	for n := 0; n < 200; n += 4 { // each fourth comes 50 ms late, behind two others
+		arrive(n+1, 0)
+		arrive(n+2, 0)
+		arrive(n, 50*time.Millisecond)
+		arrive(n+3, 0)
+	}
+	if j := st.jitterMicros(); j < 20_000 || j > 40_000 {
+		t.Errorf("jitter of %d us, half of the steps are 50 ms", j)
+	}
+	if st.lost() != 0 {
+		t.Errorf("%d lost", st.lost())
 	}
 }
 

@@ -61,10 +61,8 @@ func (st *inStats) arrived(h *rtp.Header, index uint64, size int, codec *sdp.Cod
 	st.count++
 	st.first = min(st.first, index)
 	newest := index > st.highest
-	if newest {
-		st.highest = index
-		st.time(h, codec, now)
-	}
+	st.highest = max(st.highest, index)
+	st.time(h, codec, now) // what comes out of order is jitter too
 	return newest
 }
 

@@ -133,7 +133,9 @@ type Request struct {
 	Suites []string `ng:"suites"` // by preference, RFC 4568 and 7714 names; empty: all
 
 	// Link names the link that the leg's far end is reached by; leg accept, leg
-	// offer and leg answer set it. The leg's figures count for it from then on.
+	// offer and leg answer set it, and of rtpengine's commands offer, answer and
+	// subscribe answer, for the one whose SDP they bring. The leg's figures count
+	// for it from then on.
 	Link string `ng:"link"`
 
 	Mode string `ng:"mode"` // supervise

@@ -243,3 +243,22 @@ func TestBucketsAreBounded(t *testing.T) {
 		t.Errorf("metrics:\n%s", text)
 	}
 }
+
+// Legs by offer and answer count for the link that each one's SDP came by.
+func TestSidesCountForTheirLinks(t *testing.T) {
+	e := newEngine(t, "127.0.0.1", func(c *Config) { c.Shards = 1 })
+	a, b := newPhone(t, srtp.AEAD128GCM, true), newPhone(t, srtp.AEAD128GCM, true)
+	offer := do(t, e, mediaapi.Request{Command: mediaapi.Offer, CallID: "c", FromTag: "ft", SDP: a.offer(), Link: "sbc-a"})
+	answer := do(t, e, mediaapi.Request{Command: mediaapi.Answer, CallID: "c", FromTag: "ft", ToTag: "tt", SDP: b.answerTo(offer.SDP), Link: "sbc-b"})
+	a.use(answer.SDP)
+	talk(t, a, b, "over two links")
+	got := buckets(t, e, time.Now())
+	if len(got) != 2 || got[0].Link != "sbc-a" || got[1].Link != "sbc-b" {
+		t.Fatalf("%+v", got)
+	}
+	for _, k := range got {
+		if k.Calls != 1 || k.ReceivedBytes == 0 || k.SentBytes == 0 {
+			t.Errorf("%+v", k)
+		}
+	}
+}

@@ -94,7 +94,7 @@ func (e *Engine) subscribeAnswer(r *mediaapi.Request) (mediaapi.Reply, *call, er
 	if s == nil || !s.Watcher {
 		return mediaapi.Reply{}, nil, refuse(481, "no subscription by this to-tag")
 	}
-	if _, _, err := e.legAnswer(&mediaapi.Request{CallID: c.id, Leg: s.Leg, SDP: r.SDP}); err != nil {
+	if _, _, err := e.legAnswer(&mediaapi.Request{CallID: c.id, Leg: s.Leg, SDP: r.SDP, Link: r.Link}); err != nil {
 		return mediaapi.Reply{}, nil, err
 	}
 	of, _, err := c.connected(&mediaapi.Request{All: "all"})

@@ -20,6 +20,9 @@ func (e *Engine) twoSidedOffer(r *mediaapi.Request) (mediaapi.Reply, *call, erro
 	if err := checkTags(r); err != nil {
 		return mediaapi.Reply{}, nil, err
 	}
+	if err := badLink(r.Link); err != nil {
+		return mediaapi.Reply{}, nil, err
+	}
 	c, err := e.openCall(&mediaapi.Request{CallID: r.CallID, Leg: farLeg, Address: r.Address})
 	if err != nil {
 		return mediaapi.Reply{}, nil, err
@@ -51,6 +54,7 @@ func (e *Engine) twoSidedOffer(r *mediaapi.Request) (mediaapi.Reply, *call, erro
 	if near, far, err = e.openSides(c, near, far, r); err != nil {
 		return mediaapi.Reply{}, nil, err
 	}
+	c.leg(near.Leg).reachedBy(r.Link)
 	there = c.leg(far.Leg)
 	if there.Agreed {
 		there.renew(w)
@@ -119,6 +123,9 @@ func (e *Engine) twoSidedAnswer(r *mediaapi.Request) (mediaapi.Reply, *call, err
 	if err := checkTags(r); err != nil {
 		return mediaapi.Reply{}, nil, err
 	}
+	if err := badLink(r.Link); err != nil {
+		return mediaapi.Reply{}, nil, err
+	}
 	c := e.calls[r.CallID]
 	if c == nil || c.sideOf(r.FromTag) == nil {
 		return mediaapi.Reply{}, nil, refuse(481, "no offer with this call-id and from-tag")
@@ -141,6 +148,7 @@ func (e *Engine) twoSidedAnswer(r *mediaapi.Request) (mediaapi.Reply, *call, err
 			return mediaapi.Reply{}, nil, err
 		}
 	}
+	there.reachedBy(r.Link)
 	if r.ToTag != "" {
 		far.Tag = r.ToTag
 	}

@@ -103,10 +103,11 @@ func (m *Machine) newLeg(c *call, l Leg) *Leg {
 }
 
 // forgetLegs drops the legs of lost offers: a call that is offered for hours
-// must not grow. Those of a live offer are kept, see deviceOver.
+// must not grow. Those of a live offer are kept, see deviceOver, and the one on
+// which a transfer was asked for that goes on, see referred.
 func (c *call) forgetLegs() {
 	c.Legs = slices.DeleteFunc(c.Legs, func(l Leg) bool {
-		if l.Role == RoleCaller || l.State != LegOver {
+		if l.Role == RoleCaller || l.State != LegOver || c.Referral.Running() && l.ID == c.Referral.Leg {
 			return false
 		}
 		live := c.nextOffer(l.Offer - 1)

@@ -32,7 +32,7 @@ func (m *Machine) callsJoined(c *call, b CallsJoined) Result {
 	switch {
 	case kept.Referral.Running() || beside.Referral.Running():
 		return refuse(ReasonTransferring)
-	case beside.Root != kept.ID || beside.Dialler != a.ID || a.Consult != beside.ID || a.Call != kept.ID || mine == nil || kept.State != CallTalking:
+	case beside.Root != kept.ID || beside.Dialler != a.ID || a.Consult != beside.ID || a.Call != kept.ID || mine == nil || kept.State != CallTalking || kept.unanswered():
 		return refuse(ReasonNotTalking)
 	}
 	to, ok := m.target(beside.To)

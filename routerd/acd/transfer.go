@@ -19,7 +19,7 @@ const (
 // an agent or a number does not answer, the caller returns: to the agent who
 // gave the call away, if idle, else to the queue it came from.
 func (m *Machine) callTransferred(c *call, b CallTransferred) Result {
-	if c.State != CallTalking || c.Agent == "" || c.Agent != b.Agent {
+	if c.State != CallTalking || c.unanswered() || c.Agent == "" || c.Agent != b.Agent {
 		return m.noop(ReasonNotTalking)
 	}
 	if reason := m.badTarget(c, b.To); reason != "" {

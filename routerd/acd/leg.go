@@ -211,7 +211,8 @@ func (m *Machine) legOver(c *call, id LegID, cause string, code int) Result {
 		m.closeIfOver(c)
 	case id == c.Caller:
 		m.endCall(c, endedBy(ByCaller, cause, code), cause, 0)
-	case under.Role == RoleCaller && under.Number == "":
+	case under.Role == RoleCaller && under.Number == "" && (under.Agent == "" || c.Caller == ""):
+		// An agent's who dialled can be on the other side by now, see turn.
 		m.callerGone(c)
 	case under.ending():
 		// The call goes on.

@@ -57,7 +57,11 @@ func (f *FarEnd) transfer() error {
 	c := talking[f.dice.Int(len(talking), "call")]
 	if f.dice.Int(2, "by REFER") == 0 {
 		to := []string{"ann", "bob", "cat", "dan", "support", "+999", "+7111", "nobody"}[f.dice.Int(8, "refer to")]
-		return f.propose("refer", acd.CallReferred{OnCall: acd.OnCall{Call: c.ID, Epoch: c.Epoch}, Leg: c.AgentLeg, To: to, Reason: "bill"})
+		leg := c.AgentLeg
+		if c.Dialler != "" && f.dice.Int(2, "dialler asks") == 0 {
+			leg = c.Caller
+		}
+		return f.propose("refer", acd.CallReferred{OnCall: acd.OnCall{Call: c.ID, Epoch: c.Epoch}, Leg: leg, To: to, Reason: "bill"})
 	}
 	to := acd.Target{}
 	switch f.dice.Int(4, "target") {

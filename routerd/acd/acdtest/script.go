@@ -33,6 +33,14 @@ func RunFile(path string) (got, want string, err error) {
 	return s.runFile(path)
 }
 
+// FileFacts runs a script and returns all facts that it made, also those that the
+// machine has dropped by its end.
+func FileFacts(path string) ([]acd.Fact, error) {
+	s := &script{Driver: NewDriver()}
+	_, _, err := s.runFile(path)
+	return s.told, err
+}
+
 func (s *script) runFile(path string) (got, want string, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -60,6 +68,9 @@ func (s *script) runFile(path string) (got, want string, err error) {
 				err = s.Compare()
 			}
 			if err != nil {
+				return "", "", fmt.Errorf("%s:%d: %s: %w", path, b.line+i, line, err)
+			}
+			if err := s.gather(); err != nil {
 				return "", "", fmt.Errorf("%s:%d: %s: %w", path, b.line+i, line, err)
 			}
 			s.printed = append(s.printed, lines...)
@@ -112,6 +123,20 @@ func parseScript(text string) (blocks []block, tail []string) {
 type script struct {
 	*Driver
 	printed []string
+	told    []acd.Fact // all facts so far
+}
+
+// gather takes the facts that the last line made before the machine drops them.
+func (s *script) gather() error {
+	after := uint64(0)
+	if n := len(s.told); n > 0 {
+		after = s.told[n-1].Index
+	}
+	if gone := s.M.FactsFrom(); gone > after {
+		return fmt.Errorf("facts up to %d were dropped, those up to %d are known", gone, after)
+	}
+	s.told = append(s.told, s.M.FactsAfter(after, 0)...)
+	return nil
 }
 
 // run carries out one input line. "after=D" on any line lets that much time

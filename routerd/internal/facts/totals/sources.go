@@ -50,7 +50,7 @@ type life struct {
 type shift struct {
 	span
 	offered string       // queue of the last offer
-	talks   []acd.CallID // the call that the agent talks in, if any
+	talks   []acd.CallID // the call whose conversation is over when the agent's is, if any
 }
 
 // FromFacts begins a count from facts, which come in order. Their agents are in
@@ -72,8 +72,13 @@ func (t *Facts) Fact(f acd.Fact) {
 		t.c.call(call{arrived: f.At, refused: true, queue: string(f.Queue)})
 	case acd.FactCallArrived:
 		t.calls[f.Call] = &life{call: call{arrived: f.At}, caller: cmp.Or(f.Leg, acd.CallerLeg)}
-		if f.Agent != "" && f.Attr("beside") == "" {
+		switch {
+		case f.Agent == "":
+		case f.Attr("beside") == "":
 			t.shift(f).offered = ""
+		default:
+			// Who hangs up on the customer talks on beside: the state tells nothing.
+			t.shift(f).talks = nil
 		}
 	case acd.FactTaskDue:
 		t.calls[f.Call] = &life{call: call{arrived: f.At}}
@@ -104,6 +109,16 @@ func (t *Facts) Fact(f acd.Fact) {
 	case acd.FactPartyAnswered:
 		if l, ok := t.calls[f.Call]; ok {
 			l.answered(f.At, "")
+		}
+	case acd.FactTransferAsked:
+		// The agent may hang up before it is settled, and the caller stays.
+		t.parts(f)
+	case acd.FactTransferFailed:
+		t.transferFailed(f)
+	case acd.FactCallPickedUp:
+		// Who only changes phones accepts no offer.
+		if l, ok := t.calls[f.Call]; ok && f.Attr("state") == "talking" && f.Attr("from") == string(f.Agent) {
+			l.agent = string(f.Agent)
 		}
 	case acd.FactCallTransferred:
 		t.transferred(f)
@@ -180,9 +195,27 @@ func (l *life) answered(at acd.Time, agent string) {
 // transferred: the agent leaves a conversation that goes on with somebody else,
 // or so the caller hopes.
 func (t *Facts) transferred(f acd.Fact) {
+	t.parts(f)
+	if l, ok := t.calls[f.Call]; ok {
+		l.agent = ""
+	}
+}
+
+// parts: from here on the agent may leave the call without ending it.
+func (t *Facts) parts(f acd.Fact) {
 	a := t.shift(f)
 	a.talks = slices.DeleteFunc(a.talks, func(id acd.CallID) bool { return id == f.Call })
-	if l, ok := t.calls[f.Call]; ok {
+}
+
+// transferFailed: the conversation with whoever asked goes on, or was the last if
+// the call ends with it. Who has hung up meanwhile has given the call away.
+func (t *Facts) transferFailed(f acd.Fact) {
+	l, ok := t.calls[f.Call]
+	if !ok {
+		return
+	}
+	l.agent = string(f.Agent)
+	if f.Attr("left") != "" && f.Attr("class") != "ended" {
 		l.agent = ""
 	}
 }
@@ -242,7 +275,7 @@ func (t *Facts) over(f acd.Fact) {
 func (t *Facts) Late(f acd.Fact) {
 	switch f.Kind {
 	case acd.FactCallQueued, acd.FactCallHunting, acd.FactOfferAccepted, acd.FactPartyAnswered, acd.FactCallTransferred, acd.FactCallJoined,
-		acd.FactCallbackPromised, acd.FactCustomerAnswered, acd.FactCallMerged, acd.FactLegEnded, acd.FactCallEnded:
+		acd.FactTransferFailed, acd.FactCallPickedUp, acd.FactCallbackPromised, acd.FactCustomerAnswered, acd.FactCallMerged, acd.FactLegEnded, acd.FactCallEnded:
 		t.Fact(f)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +101,48 @@ func TestFactsAndRecordsGiveTheSameTotals(t *testing.T) {
 			compare(t, s, list, drawnSettings(t, list))
 		}
 	})
+}
+
+// TestTotalsOfEveryScript: of every story that is told of the machine, whole and
+// cut off at each end of a call or of a conversation.
+func TestTotalsOfEveryScript(t *testing.T) {
+	files, err := filepath.Glob("../../../acd/acdtest/testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	dir, counted := t.TempDir(), 0
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		t.Run(name, func(t *testing.T) {
+			list, err := acdtest.FileFacts(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(list) == 0 || len(list) > 2000 { // a story of no calls
+				return
+			}
+			s, err := facts.Open(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			fill(t, s, list)
+			set := Settings{Interval: QuarterHour, Zone: time.UTC, Threshold: 20 * time.Second, Short: 5 * time.Second, From: list[0].At, To: list[len(list)-1].At + 1}
+			for _, q := range compare(t, s, list, set).Queues {
+				counted += int(q.Answered)
+			}
+			for _, f := range list {
+				if f.Kind == acd.FactLegEnded || f.Kind == acd.FactCallEnded {
+					part := set
+					part.To = f.At + 1
+					compare(t, s, list, part)
+				}
+			}
+		})
+	}
+	if counted < 100 {
+		t.Errorf("only %d calls were answered in all of them", counted)
+	}
 }
 
 func drawnSettings(t *rapid.T, list []acd.Fact) Settings {

@@ -120,6 +120,8 @@ func (t *Facts) Fact(f acd.Fact) {
 		if l, ok := t.calls[f.Call]; ok && f.Attr("state") == "talking" && f.Attr("from") == string(f.Agent) {
 			l.agent = string(f.Agent)
 		}
+	case acd.FactCallTakenOver:
+		t.takenOver(f)
 	case acd.FactCallTransferred:
 		t.transferred(f)
 	case acd.FactCallJoined:
@@ -207,6 +209,16 @@ func (t *Facts) parts(f acd.Fact) {
 	a.talks = slices.DeleteFunc(a.talks, func(id acd.CallID) bool { return id == f.Call })
 }
 
+// takenOver: a supervisor talks on in the agent's place.
+func (t *Facts) takenOver(f acd.Fact) {
+	t.parts(acd.Fact{Call: f.Call, Agent: acd.AgentID(f.Attr("from"))})
+	if l, ok := t.calls[f.Call]; ok {
+		l.answered(f.At, string(f.Agent))
+		a := t.shift(f)
+		a.talks = append(a.talks[:0], f.Call)
+	}
+}
+
 // transferFailed: the conversation with whoever asked goes on, or was the last if
 // the call ends with it. Who has hung up meanwhile has given the call away.
 func (t *Facts) transferFailed(f acd.Fact) {
@@ -275,7 +287,7 @@ func (t *Facts) over(f acd.Fact) {
 func (t *Facts) Late(f acd.Fact) {
 	switch f.Kind {
 	case acd.FactCallQueued, acd.FactCallHunting, acd.FactOfferAccepted, acd.FactPartyAnswered, acd.FactCallTransferred, acd.FactCallJoined,
-		acd.FactTransferFailed, acd.FactCallPickedUp, acd.FactCallbackPromised, acd.FactCustomerAnswered, acd.FactCallMerged, acd.FactLegEnded, acd.FactCallEnded:
+		acd.FactTransferFailed, acd.FactCallPickedUp, acd.FactCallTakenOver, acd.FactCallbackPromised, acd.FactCustomerAnswered, acd.FactCallMerged, acd.FactLegEnded, acd.FactCallEnded:
 		t.Fact(f)
 	}
 }

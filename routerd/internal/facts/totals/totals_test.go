@@ -110,10 +110,11 @@ func TestTotalsOfEveryScript(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
-	dir, counted := t.TempDir(), 0
+	dir, ran, counted := t.TempDir(), 0, 0
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txt")
 		t.Run(name, func(t *testing.T) {
+			ran++
 			list, err := acdtest.FileFacts(file)
 			if err != nil {
 				t.Fatal(err)
@@ -140,7 +141,7 @@ func TestTotalsOfEveryScript(t *testing.T) {
 			}
 		})
 	}
-	if counted < 100 {
+	if ran == len(files) && counted < 100 {
 		t.Errorf("only %d calls were answered in all of them", counted)
 	}
 }

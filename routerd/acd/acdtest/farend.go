@@ -23,6 +23,9 @@ type FarEnd struct {
 	// Light compares what is offered after every command and checks the rest
 	// now and then.
 	Light bool
+	// Crossing compares no offers: things begin and end within one command, which
+	// the twin does not see.
+	Crossing bool
 	// Quiet stops new calls, deaths and losses: what is open must come to its end.
 	Quiet bool
 
@@ -361,6 +364,12 @@ func (f *FarEnd) propose(name string, body acd.Body) error {
 }
 
 func (f *FarEnd) check(name string) error {
+	if f.Crossing {
+		if err := Check(f.M); err != nil {
+			return fmt.Errorf("index %d after %s: %w", f.index, name, err)
+		}
+		return nil
+	}
 	if f.Light && f.index%64 != 0 {
 		if err := f.plain.Observe(f.M); err != nil {
 			return fmt.Errorf("index %d after %s: %w", f.index, name, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"math/rand/v2"
+	"runtime/debug"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -74,6 +75,11 @@ func TestLongDay(t *testing.T) {
 }
 
 func day(t *testing.T, seed uint64, steps int) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.Errorf("%v\n%s", r, debug.Stack())
+		}
+	}()
 	f, err := NewFarEnd(even{rand.New(rand.NewPCG(seed, 0))})
 	if err != nil {
 		t.Error(err)

@@ -227,7 +227,7 @@ func customer(c *acd.Call) string {
 // remember notes who speaks with whom.
 func (t *Twin) remember(s *acd.State, facts []acd.Fact) {
 	for _, f := range facts {
-		if f.Kind != acd.FactOfferAccepted && (f.Kind != acd.FactCallJoined || f.Agent == "") {
+		if f.Kind != acd.FactOfferAccepted && f.Kind != acd.FactCallTakenOver && (f.Kind != acd.FactCallJoined || f.Agent == "") {
 			continue
 		}
 		for _, q := range s.Config.Queues {

@@ -39,6 +39,8 @@ func TestCommandsOfAWhileGoTogether(t *testing.T) {
 			}()
 		}
 		time.Sleep(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
 		if len(went) != 3 || went[0] != 1 || went[gatherFor] != 3 || went[10*time.Millisecond] != 1 {
 			t.Errorf("commands went at %v", went)
 		}

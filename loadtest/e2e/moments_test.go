@@ -47,6 +47,7 @@ func TestARouterIsLostAtEachMomentOfACall(t *testing.T) {
 					s.strike(v.Node, how)
 				}
 			}
+			s.established(bob)
 			s.command(bob, "hold", "")
 			at("as it is held")
 			s.await(20*time.Second, name+": the leg to be held", func() bool { return s.count(c, acd.FactLegHeld) == 1 })

@@ -70,6 +70,17 @@ func (s *tier) command(p *softphone.Phone, command, params string) {
 	}
 }
 
+// established waits for the ACK to be at the phone: the log knows of the answer
+// before, and baresip transfers nothing until then.
+func (s *tier) established(p *softphone.Phone) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := p.Await(ctx, func(e softphone.Event) bool { return e.Type == "CALL_ESTABLISHED" }); err != nil {
+		s.Fatalf("the phone's call is not established: %v", err)
+	}
+}
+
 // agentOf is who talks with the caller, as the routers tell it.
 func (s *tier) agentOf(c *endpoint.Call) string {
 	v, ok := s.seen(c)
@@ -105,6 +116,7 @@ func TestASoftphoneTransfers(t *testing.T) {
 
 	blind := s.call(lab.SBCA)
 	s.await(30*time.Second, "bob to talk", func() bool { return s.agentOf(blind) == "bob" })
+	s.established(bob)
 	s.command(bob, "transfer", to)
 	s.await(20*time.Second, "ann's phone to ring", func() bool { n, _ := s.legsSoFar(); return n > 0 })
 	v, _ := s.seen(blind)

@@ -31,14 +31,14 @@ func TestCommandsOfAWhileGoTogether(t *testing.T) {
 		}}
 		for _, at := range []time.Duration{0, 300, 600, 1999, 10_000} {
 			go func() {
-				time.Sleep(at * time.Microsecond)
+				time.Sleep(at * time.Microsecond) // of the bubble's time
 				entry := []byte{byte(at), byte(at >> 8)}
 				if f := g.send(entry).(future); !bytes.Equal(f.entry, entry) {
 					t.Errorf("sent %x and got the future of %x", entry, f.entry)
 				}
 			}()
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the bubble's time
 		mu.Lock()
 		defer mu.Unlock()
 		if len(went) != 3 || went[0] != 1 || went[gatherFor] != 3 || went[10*time.Millisecond] != 1 {

@@ -15,7 +15,7 @@ import (
 func TestOutboxSendsAsItsSockets(t *testing.T) {
 	o, err := NewOutbox(netip.MustParseAddr("127.0.0.1"))
 	if err != nil {
-		t.Skip("raw sockets need CAP_NET_RAW:", err)
+		t.Skip("NOT RUN: raw sockets need CAP_NET_RAW:", err)
 	}
 	defer o.Close()
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
@@ -51,7 +51,7 @@ func TestOutboxSendsAsItsSockets(t *testing.T) {
 func TestOutboxGoesOnAfterARefusal(t *testing.T) {
 	o, err := NewOutbox(netip.MustParseAddr("127.0.0.1"))
 	if err != nil {
-		t.Skip("raw sockets need CAP_NET_RAW:", err)
+		t.Skip("NOT RUN: raw sockets need CAP_NET_RAW:", err)
 	}
 	defer o.Close()
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
@@ -80,7 +80,7 @@ func TestOutboxGoesOnAfterARefusal(t *testing.T) {
 func TestOutboxOfAnAddressThatIsElsewhere(t *testing.T) {
 	o, err := NewOutbox(netip.MustParseAddr("192.0.2.77"))
 	if errors.Is(err, unix.EPERM) {
-		t.Skip("raw sockets need CAP_NET_RAW:", err)
+		t.Skip("NOT RUN: raw sockets need CAP_NET_RAW:", err)
 	}
 	if err != nil {
 		t.Fatal(err)
